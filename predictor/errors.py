@@ -1,0 +1,53 @@
+"""The exception tree of Slotwise. Every message names the input at fault and the remedy.
+
+SlotwiseError
+├── InputError              a file, flag or value from outside is wrong
+│   ├── DatasetError        a workload or label file is missing or malformed
+│   ├── ConfigError         an SLO or settings file is wrong
+│   ├── UnknownPolicyError  no policy has this name
+│   └── ModelError          a model folder or package cannot be used
+├── ArtifactError           a stored predictor is missing, damaged or of another kind
+├── DistributionError       probabilities or bin edges that are not a distribution
+├── SnapshotError           the tracker was told something impossible of a request
+└── EngineError             the engine did not start, died, or its port is taken
+"""
+
+
+class SlotwiseError(Exception):
+    """Base of all errors that Slotwise raises on purpose."""
+
+
+class InputError(SlotwiseError):
+    """A file, flag or value from outside is wrong."""
+
+
+class DatasetError(InputError):
+    """A workload or label file is missing or malformed."""
+
+
+class ConfigError(InputError):
+    """An SLO or settings file is wrong."""
+
+
+class UnknownPolicyError(InputError):
+    """No policy has this name."""
+
+
+class ModelError(InputError):
+    """A model folder or package cannot be used."""
+
+
+class ArtifactError(SlotwiseError):
+    """A stored predictor is missing, damaged or of another kind."""
+
+
+class DistributionError(SlotwiseError, ValueError):
+    """Probabilities or bin edges that are not a distribution."""
+
+
+class SnapshotError(SlotwiseError):
+    """The tracker was told something impossible of a request."""
+
+
+class EngineError(SlotwiseError):
+    """The engine did not start, died, or its port is taken."""

@@ -1,0 +1,48 @@
+"""What a policy answers: a standing plan (slow clock) and one step's decision (fast clock)."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scheduler.snapshot import Ints
+
+
+def no_handles() -> Ints:
+    """Return an empty list of handles."""
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who comes next over the coming seconds; stands until the snapshot's version changes.
+
+    ``order`` names every live request the planner looked at, first served first, running ones
+    included; ``value`` is the planner's own estimate of what the order is worth (its unit is
+    the policy's) and ``seed_value`` that of the best order it started from.
+    """
+
+    version: int
+    made_at_s: float
+    order: Ints
+    value: float = 0.0
+    seed_value: float = 0.0
+    evaluations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepDecision:
+    """What the engine does in this iteration.
+
+    ``order``: handles of all waiting requests, first served first. ``preempt``: running
+    requests that give up their slot now and join the waiting (they must stand in ``order``
+    as well). ``held``: waiting requests that must not be admitted in this step.
+    ``relegated``: waiting requests that stand behind all others because their promise cannot
+    be kept any more; they are served when nothing else wants the engine.
+    ``token_budget``: tokens this step may compute; ``None`` leaves the engine's own limit.
+    """
+
+    order: Ints
+    preempt: Ints = field(default_factory=no_handles)
+    held: Ints = field(default_factory=no_handles)
+    relegated: Ints = field(default_factory=no_handles)
+    token_budget: int | None = None

@@ -1,0 +1,147 @@
+"""What a policy sees: an immutable picture of one engine at one moment."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scheduler.latency import StepLatency
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Column(IntEnum):
+    """Rows of :attr:`RequestTable.values`, one number per request each."""
+
+    HANDLE = 0
+    ARRIVAL_S = 1
+    PROMPT_TOKENS = 2
+    PREFILL_LEFT = 3
+    GENERATED = 4
+    FIRST_TOKEN_S = 5
+    TTFT_S = 6
+    TPOT_S = 7
+    E2E_S = 8
+    PRIORITY = 9
+    CLASS_INDEX = 10
+    PREEMPTIONS = 11
+    MAX_TOKENS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTable:
+    """Requests as columns: ``values`` is float64[len(Column), n], read-only.
+
+    ``handle`` is the small integer by which the tracker and every decision name a request; it
+    is also the request's row in :class:`LengthTable`. Times are seconds on the engine's
+    monotonic clock. A missing SLO target is ``inf``; ``first_token_s`` is ``nan`` until the
+    first token. ``prefill_left`` counts the tokens to compute before the next token can come
+    out: of the prompt, and after a preemption of the tokens generated so far as well.
+    """
+
+    values: Floats
+
+    def __len__(self) -> int:
+        return int(self.values.shape[1])
+
+    @property
+    def handle(self) -> Ints:
+        """int64[n]."""
+        return self.values[Column.HANDLE].astype(np.int64)
+
+    @property
+    def arrival_s(self) -> Floats:
+        """float64[n]."""
+        return self.values[Column.ARRIVAL_S]
+
+    @property
+    def prompt_tokens(self) -> Floats:
+        """float64[n]."""
+        return self.values[Column.PROMPT_TOKENS]
+
+    @property
+    def prefill_left(self) -> Floats:
+        """float64[n]."""
+        return self.values[Column.PREFILL_LEFT]
+
+    @property
+    def generated(self) -> Floats:
+        """float64[n], tokens put out so far."""
+        return self.values[Column.GENERATED]
+
+    @property
+    def first_token_s(self) -> Floats:
+        """float64[n], ``nan`` before the first token."""
+        return self.values[Column.FIRST_TOKEN_S]
+
+    @property
+    def ttft_s(self) -> Floats:
+        """float64[n], the TTFT target or ``inf``."""
+        return self.values[Column.TTFT_S]
+
+    @property
+    def tpot_s(self) -> Floats:
+        """float64[n], the TPOT target or ``inf``."""
+        return self.values[Column.TPOT_S]
+
+    @property
+    def e2e_s(self) -> Floats:
+        """float64[n], the end-to-end target or ``inf``."""
+        return self.values[Column.E2E_S]
+
+    @property
+    def priority(self) -> Floats:
+        """float64[n], lower is earlier, as in vLLM."""
+        return self.values[Column.PRIORITY]
+
+    @property
+    def preemptions(self) -> Floats:
+        """float64[n]."""
+        return self.values[Column.PREEMPTIONS]
+
+
+@dataclass(frozen=True, slots=True)
+class LengthTable:
+    """Predicted output lengths of all requests the tracker knows, one row per handle.
+
+    ``edges`` is float64[capacity, bins + 1] and ``cdf`` float64[capacity, bins + 1]:
+    ``P(length <= edges[h, b]) = cdf[h, b]``, linear between the edges (a point mass at n is a
+    row that steps from 0 at n - 1 to 1 at n). Shorter rows are padded with their last edge.
+    A row is written once, when its request arrives, and its handle is reused only after all
+    others that were free.
+    """
+
+    edges: Floats
+    cdf: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the engine can hold: sequences at once, tokens a step, and KV-cache tokens."""
+
+    max_num_seqs: int
+    max_batched_tokens: int
+    kv_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One engine at ``now_s``.
+
+    ``version`` rises with each change that can make a plan stale (arrival, finish, abort,
+    preemption), not with each token. ``waiting`` is in arrival order, ``running`` in the
+    engine's order.
+    """
+
+    now_s: float
+    version: int
+    waiting: RequestTable
+    running: RequestTable
+    lengths: LengthTable
+    limits: Limits
+    kv_tokens_free: int
+    latency: "StepLatency"

@@ -1,0 +1,1 @@
+"""The command line, the engines Slotwise drives, and the reports it writes."""

@@ -1,0 +1,1 @@
+"""Workloads and the training of the length predictors."""
