@@ -1,0 +1,1 @@
+"""``slotwise bench``: the same arrivals against one engine process per policy."""

@@ -1,0 +1,53 @@
+"""One line per engine step, written by the scheduler inside the engine process, read by others."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One engine iteration.
+
+    ``at_s`` is Unix time when scheduling of the step began; ``step_s`` is how long the engine
+    took for it (``None`` when it was idle before, so that the figure would mean nothing).
+    ``prefills`` requests computed ``prefill_tokens`` prompt tokens in all, on top of
+    ``prefill_context_tokens`` already cached ones; ``decodes`` requests
+    computed one token each over ``context_tokens`` cached tokens in all. ``schedule_s`` is the
+    whole time inside the scheduler before the step, ``added_s`` the part of it that is
+    Slotwise's own (0 for a stock scheduler).
+    """
+
+    at_s: float
+    waiting: int
+    running: int
+    prefills: int
+    prefill_tokens: int
+    prefill_context_tokens: int
+    decodes: int
+    context_tokens: int
+    preempted: int
+    schedule_s: float
+    added_s: float
+    step_s: float | None
+    fallbacks: int = 0
+
+
+def encode(records: Iterable[StepRecord]) -> str:
+    """Render records as JSON lines, one array each, in the order of the fields."""
+    return "".join(json.dumps(list(asdict(record).values())) + "\n" for record in records)
+
+
+def read(path: Path) -> Iterator[StepRecord]:
+    """Yield the records of a step log; a last line cut short by a dying engine is skipped."""
+    width = len(fields(StepRecord))
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if not line.endswith("\n"):
+                return
+            values = json.loads(line)
+            if len(values) == width:
+                yield StepRecord(*values)
