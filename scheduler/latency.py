@@ -1,14 +1,286 @@
-"""How long one engine step takes: the paper's prefill and decode models on one step's batch."""
+"""How long one engine step takes: the paper's two linear models, and their fit to a live engine.
 
-from dataclasses import dataclass
+Model: arXiv 2504.14966, section 4. Fit: recursive robust least squares, coefficients >= 0.
+"""
+
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import Any, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import nnls
+
+Floats = NDArray[np.float64]
+Coefficients = tuple[float, float, float, float]
+
+# One step as it is fitted: four prefill features, four decode features, seconds.
+_WIDTH = 9
+
 
 @dataclass(frozen=True, slots=True)
 class StepLatency:
-    """PLACEHOLDER, being written: coefficients of the step-time model (arXiv 2504.14966, section 4).
+    """Coefficients of the step-time model, all >= 0, in seconds per unit (section 4).
 
-    prefill(b, l) = a1*b*l + a2*b + a3*l + a4      one step that prefills b prompts of mean length l
-    decode(b, l)  = d1*b*l + d2*b + d3*l + d4      one step that decodes b sequences of mean context l
+    prefill(b, l) = a1*b*l + a2*b + a3*l + a4    one step that prefills b prompts of mean length l
+    decode(b, l)  = d1*b*l + d2*b + d3*l + d4    one step that decodes b sequences of mean context l
+
+    No sequence costs no time. All methods take numbers or arrays that broadcast; O(1) each.
     """
 
-    prefill: tuple[float, float, float, float]
-    decode: tuple[float, float, float, float]
+    prefill: Coefficients
+    decode: Coefficients
+
+    def __post_init__(self) -> None:
+        for name in ("prefill", "decode"):
+            values = getattr(self, name)
+            if len(values) != 4 or not all(isfinite(value) and value >= 0 for value in values):
+                raise ValueError(f"{name} is {values}: four finite coefficients >= 0 are needed")
+
+    @overload
+    def prefill_s(self, count: float, mean_tokens: float) -> float: ...
+    @overload
+    def prefill_s(self, count: ArrayLike, mean_tokens: ArrayLike) -> Floats: ...
+    def prefill_s(self, count: Any, mean_tokens: Any) -> Any:
+        """Seconds of one step that prefills ``count`` prompts of ``mean_tokens`` each."""
+        a1, a2, a3, a4 = self.prefill
+        return (count > 0) * ((a1 * count + a3) * mean_tokens + a2 * count + a4)
+
+    @overload
+    def decode_s(self, count: float, mean_context: float) -> float: ...
+    @overload
+    def decode_s(self, count: ArrayLike, mean_context: ArrayLike) -> Floats: ...
+    def decode_s(self, count: Any, mean_context: Any) -> Any:
+        """Seconds of one step that decodes ``count`` sequences over ``mean_context`` each."""
+        d1, d2, d3, d4 = self.decode
+        return (count > 0) * ((d1 * count + d3) * mean_context + d2 * count + d4)
+
+    @overload
+    def step_s(
+        self, prefills: float, prefill_tokens: float, decodes: float, context_tokens: float
+    ) -> float: ...
+    @overload
+    def step_s(
+        self,
+        prefills: ArrayLike,
+        prefill_tokens: ArrayLike,
+        decodes: ArrayLike,
+        context_tokens: ArrayLike,
+    ) -> Floats: ...
+    def step_s(self, prefills: Any, prefill_tokens: Any, decodes: Any, context_tokens: Any) -> Any:
+        """Seconds of one chunked-prefill step; tokens are totals over the step's requests.
+
+        The decode part plus the prefill part; the constant that both hold (launching the step,
+        reading the weights) is paid once: the larger of ``a4`` and ``d4``.
+        """
+        mean_tokens = prefill_tokens / (prefills + (prefills == 0))
+        mean_context = context_tokens / (decodes + (decodes == 0))
+        shared = min(self.prefill[3], self.decode[3])
+        return (
+            self.prefill_s(prefills, mean_tokens)
+            + self.decode_s(decodes, mean_context)
+            - shared * ((prefills > 0) * (decodes > 0))
+        )
+
+    @overload
+    def decode_total_s(self, count: float, context: float, tokens: float) -> float: ...
+    @overload
+    def decode_total_s(self, count: ArrayLike, context: ArrayLike, tokens: ArrayLike) -> Floats: ...
+    def decode_total_s(self, count: Any, context: Any, tokens: Any) -> Any:
+        """Seconds of ``tokens`` decode steps in a row, the first over ``context`` tokens.
+
+        Closed form of the sum of ``decode_s(count, context + k)`` for k in 0..tokens - 1.
+        """
+        return tokens * self.decode_s(count, context + (tokens - 1) / 2)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return the coefficients as JSON types."""
+        return {"prefill": list(self.prefill), "decode": list(self.decode)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, list[float]]) -> Self:
+        """Undo :meth:`to_dict`."""
+        return cls(prefill=_four(data["prefill"]), decode=_four(data["decode"]))
+
+
+@dataclass(frozen=True, slots=True)
+class FitConfig:
+    """How observed steps are weighed.
+
+    After ``half_life_steps`` steps of its kind an observation counts half. A step whose time is
+    off the fit by a share above ``huber`` counts only as if it were off by that share, unless
+    more than half of about the last ``drift_steps`` are off to the same side: then the machine
+    has changed, they count in full, and ``drift_steps`` becomes the half-life. ``ridge``
+    (relative) holds what the data leave open at the previous fit. No fit before ``min_steps``
+    distinct decode-only steps; the first ``bootstrap_steps`` are kept and weighed together.
+    """
+
+    half_life_steps: float = 1000.0
+    huber: float = 0.1
+    drift_steps: int = 32
+    ridge: float = 1e-6
+    min_steps: int = 8
+    bootstrap_steps: int = 64
+
+
+@dataclass(slots=True)
+class LatencyFitter:
+    """Learns :class:`StepLatency` from the steps an engine makes, while it makes them.
+
+    Decode-only steps fit the decode part. Steps with prefill fit the prefill part on what the
+    decode part leaves of their time, its constant included, so that ``a4 >= d4``. Errors are
+    relative (a step of 50 ms counts as much as one of 300 ms) and their influence is bounded.
+    ``latest`` is the newest fit; one given at the start (of a former run) is refined.
+
+    State: a Gram matrix float64[9, 9] of the features and the time for decode-only steps, and
+    one for steps with prefill. :meth:`observe` costs microseconds, :meth:`fit` two 4 x 4
+    non-negative least squares (five times as much during the bootstrap).
+    """
+
+    config: FitConfig = field(default_factory=FitConfig)
+    latest: StepLatency | None = None
+    _grams: Floats = field(default_factory=lambda: np.zeros((2, _WIDTH, _WIDTH)))
+    _drift: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    _early: list[Floats] = field(default_factory=list)
+    _distinct: set[tuple[float, float]] = field(default_factory=set)
+
+    def observe(
+        self,
+        *,
+        prefills: float,
+        prefill_tokens: float,
+        decodes: float,
+        context_tokens: float,
+        step_s: float,
+    ) -> None:
+        """Take in one step: requests and their tokens in all, of each kind, and seconds; O(1)."""
+        if not (step_s > 0 and isfinite(step_s) and prefills + decodes > 0):
+            return
+        if not prefills and len(self._distinct) < self.config.min_steps:
+            self._distinct.add((decodes, context_tokens))
+        row = _row(prefills, prefill_tokens, decodes, context_tokens, step_s)
+        if self.latest is not None and not self._early:
+            self._stream(row, kind=int(prefills > 0), theta=_theta(self.latest))
+            return
+        self._early.append(row)
+        del self._early[: -4 * self.config.bootstrap_steps]
+
+    def fit(self) -> StepLatency | None:
+        """Return the fit to everything seen so far, or ``None`` before it means anything."""
+        if len(self._distinct) < self.config.min_steps:
+            return self.latest
+        if self._early:
+            self._bootstrap(np.array(self._early))
+        else:
+            self._solve()
+        if len(self._early) >= self.config.bootstrap_steps:
+            self._early.clear()
+        return self.latest
+
+    def _stream(self, row: Floats, *, kind: int, theta: Floats) -> None:
+        config = self.config
+        expected = max(float(row[:-1] @ theta), 0.1 * float(row[-1]))
+        off = float(row[-1]) / expected - 1
+        clipped = (off > config.huber) - (off < -config.huber)
+        self._drift[kind] += (clipped - self._drift[kind]) / config.drift_steps
+        drifting = abs(self._drift[kind]) > 0.5
+        weight = 1.0 if drifting or not clipped else config.huber / abs(off)
+        row /= expected
+        gram = self._grams[kind]
+        gram *= 0.5 ** (1 / (config.drift_steps if drifting else config.half_life_steps))
+        gram += np.multiply.outer(row * weight, row)
+
+    def _bootstrap(self, rows: Floats) -> None:
+        """Reweigh ``rows``, float64[n, 9], until stalls among them have lost their pull."""
+        time = rows[:, -1]
+        scale, weight = time, np.ones(len(rows))
+        kinds = rows[:, 3] > 0
+        for _ in range(5):
+            scaled = rows / scale[:, None]
+            for kind in (0, 1):
+                of_kind = scaled[kinds == kind]
+                self._grams[kind] = (of_kind * weight[kinds == kind, None]).T @ of_kind
+            theta = _theta(self._solve())
+            scale = np.maximum(rows[:, :-1] @ theta, 0.1 * time)
+            off = np.abs(time / scale - 1)
+            weight = self.config.huber / np.maximum(off, self.config.huber)
+
+    def _solve(self) -> StepLatency:
+        """Fit the decode part, then the prefill part on what is left."""
+        only, mixed = self._grams
+        before = np.zeros(8) if self.latest is None else _theta(self.latest)
+        decode = _solve(only[4:8, 4:8], only[4:8, 8], before[4:], self.config.ridge)
+        if self.latest is None:  # no prefill seen yet: a prompt token costs what a decoded one does
+            before[0] = decode[1]
+        left = mixed[:4, 8] - mixed[:4, 4:8] @ decode
+        prefill = _solve(mixed[:4, :4], left, before[:4], self.config.ridge)
+        prefill[3] += decode[3]
+        self.latest = StepLatency(prefill=_four(prefill), decode=_four(decode))
+        return self.latest
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole state as JSON types."""
+        return {
+            "config": asdict(self.config),
+            "latest": None if self.latest is None else self.latest.to_dict(),
+            "grams": self._grams.tolist(),
+            "drift": list(self._drift),
+            "early": [row.tolist() for row in self._early],
+            "distinct": sorted(self._distinct),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Undo :meth:`to_dict`."""
+        latest = data["latest"]
+        return cls(
+            config=FitConfig(**data["config"]),
+            latest=None if latest is None else StepLatency.from_dict(latest),
+            _grams=np.array(data["grams"], dtype=np.float64),
+            _drift=list(data["drift"]),
+            _early=[np.array(row, dtype=np.float64) for row in data["early"]],
+            _distinct={(decodes, context) for decodes, context in data["distinct"]},
+        )
+
+
+def _row(
+    prefills: float, prefill_tokens: float, decodes: float, context_tokens: float, step_s: float
+) -> Floats:
+    """Return one step as float64[9]; its product with :func:`_theta` is its expected time."""
+    return np.array(
+        (
+            prefill_tokens,
+            prefills,
+            prefill_tokens / prefills if prefills else 0.0,
+            float(prefills > 0),
+            context_tokens,
+            decodes,
+            context_tokens / decodes if decodes else 0.0,
+            1.0,
+            step_s,
+        )
+    )
+
+
+def _theta(latency: StepLatency) -> Floats:
+    """Return float64[8]: the prefill part, its constant on top of the decode part's, and that."""
+    extra = max(0.0, latency.prefill[3] - latency.decode[3])
+    return np.array((*latency.prefill[:3], extra, *latency.decode))
+
+
+def _solve(gram: Floats, target: Floats, before: Floats, ridge: float) -> Floats:
+    """Minimise the quadratic form over x >= 0, held at ``before`` where ``gram`` is flat.
+
+    Columns are scaled to one, so that ``ridge`` is relative to the data in each direction.
+    """
+    scale = np.sqrt(gram.diagonal())
+    scale[scale == 0] = 1.0
+    lower = np.linalg.cholesky(gram / np.multiply.outer(scale, scale) + ridge * np.eye(4))
+    right = target / scale + ridge * scale * before
+    solution = np.asarray(nnls(lower.T, np.linalg.solve(lower, right))[0], dtype=np.float64)
+    return solution / scale
+
+
+def _four(values: Floats | list[float]) -> Coefficients:
+    a, b, c, d = (float(value) for value in values)
+    return a, b, c, d

@@ -1,0 +1,115 @@
+"""Asks a policy before each engine step, inside a time box, and never lets it stop the engine."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from scheduler.decision import Plan, StepDecision
+from scheduler.latency import LatencyFitter, StepLatency
+from scheduler.policy import Policy
+from scheduler.snapshot import Limits, Snapshot
+from scheduler.tracker import Tracker
+
+logger = logging.getLogger(__name__)
+
+# Steps between two refits of the latency model; a fit takes less than 0.3 ms.
+REFIT_STEPS = 64
+
+
+class Driver:
+    """One engine's policy, its tracker and its latency model, for any engine.
+
+    An engine adapter reports events to :attr:`tracker` and step times to :meth:`observe_step`,
+    and calls :meth:`decide` before each step. Until the latency model has seen enough steps,
+    and whenever the policy raises or takes longer than ``time_box_s``, requests are served in
+    arrival order for that step; ``fallbacks`` counts the latter two.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        limits: Limits,
+        latency: StepLatency | None = None,
+        time_box_s: float = 0.010,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.policy = policy
+        self.tracker = Tracker(limits=limits)
+        self.fallbacks = 0
+        self._latency = latency
+        self._fitter = LatencyFitter()
+        self._time_box_s = time_box_s
+        self._clock = clock
+        self._plan: Plan | None = None
+        self._since_fit = 0
+        self._complained: set[str] = set()
+
+    @property
+    def latency(self) -> StepLatency | None:
+        """The latency model in force, ``None`` before the first fit."""
+        return self._latency
+
+    @property
+    def plan(self) -> Plan | None:
+        """The standing plan."""
+        return self._plan
+
+    def decide(self, *, now_s: float, kv_tokens_free: int | None = None) -> StepDecision:
+        """Return what the engine does in the coming step."""
+        if self._latency is None:
+            return self._arrival_order()
+        started_s = self._clock()
+        snapshot = self.tracker.snapshot(
+            now_s=now_s, latency=self._latency, kv_tokens_free=kv_tokens_free
+        )
+        try:
+            decision = self._ask(snapshot)
+        except Exception as error:  # noqa: BLE001 - a policy's fault must not stop an engine
+            return self._fall_back("raised", repr(error))
+        spent_s = self._clock() - started_s
+        if spent_s > self._time_box_s:
+            return self._fall_back("overran", f"{spent_s * 1e3:.1f} ms")
+        return decision
+
+    def observe_step(
+        self,
+        *,
+        prefills: int,
+        prefill_tokens: int,
+        decodes: int,
+        context_tokens: int,
+        step_s: float,
+    ) -> None:
+        """Learn from one finished step; refits the latency model every so many of them."""
+        self._fitter.observe(
+            prefills=prefills,
+            prefill_tokens=prefill_tokens,
+            decodes=decodes,
+            context_tokens=context_tokens,
+            step_s=step_s,
+        )
+        self._since_fit += 1
+        if self._since_fit >= REFIT_STEPS or self._latency is None:
+            self._since_fit = 0
+            self._latency = self._fitter.fit() or self._latency
+
+    def _ask(self, snapshot: Snapshot) -> StepDecision:
+        if self._plan is None or self._plan.version != snapshot.version:
+            self._plan = self.policy.plan(snapshot, self._plan)
+        return self.policy.step(snapshot, self._plan)
+
+    def _fall_back(self, what: str, detail: str) -> StepDecision:
+        self.fallbacks += 1
+        if what not in self._complained:
+            self._complained.add(what)
+            logger.warning(
+                "policy %s %s (%s): arrival order for this step; counted, logged once",
+                self.policy.name,
+                what,
+                detail,
+            )
+        return self._arrival_order()
+
+    def _arrival_order(self) -> StepDecision:
+        return StepDecision(order=self.tracker.waiting_handles())

@@ -1,0 +1,57 @@
+"""Remaining lengths of many requests at once, straight from the snapshot's tables."""
+
+import numpy as np
+from numba import njit
+
+from scheduler.snapshot import Floats, LengthTable, RequestTable
+
+
+def expected_remaining(table: RequestTable, lengths: LengthTable) -> Floats:
+    """float64[n]: mean tokens still to come, given those already out.
+
+    Cost: about 20 us for 150 requests of 64 bins.
+    """
+    return np.asarray(remaining_atoms(table, lengths, 32).mean(axis=1))
+
+
+def remaining_atoms(table: RequestTable, lengths: LengthTable, count: int) -> Floats:
+    """float64[n, count]: equally likely values of the tokens still to come, ascending.
+
+    Value i is the ``(i + 0.5) / count`` quantile of the length given that it exceeds the
+    tokens already out, less those. A request that has outlived its forecast is expected to
+    end with the next token.
+    """
+    out = np.empty((len(table), count))
+    _remaining_atoms(table.handle, table.generated, lengths.edges, lengths.cdf, out)
+    return out
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _remaining_atoms(handles, generated, edges, cdf, out):  # type: ignore[no-untyped-def]
+    count = out.shape[1]
+    bins = edges.shape[1] - 1
+    for row in range(handles.shape[0]):
+        edge = edges[handles[row]]
+        cum = cdf[handles[row]]
+        k = generated[row]
+        b = 0
+        while b < bins and edge[b + 1] <= k:
+            b += 1
+        gone = 1.0
+        if b < bins:
+            width = edge[b + 1] - edge[b]
+            inside = max(k - edge[b], 0.0)
+            gone = cum[b] + (cum[b + 1] - cum[b]) * inside / width
+        left = 1.0 - gone
+        if left <= 1e-9:
+            out[row, :] = 1.0
+            continue
+        for i in range(count):
+            target = gone + left * (i + 0.5) / count
+            while b < bins - 1 and cum[b + 1] < target:
+                b += 1
+            mass = cum[b + 1] - cum[b]
+            at = edge[b + 1]
+            if mass > 0.0:
+                at = edge[b] + (edge[b + 1] - edge[b]) * (target - cum[b]) / mass
+            out[row, i] = max(at - k, 1.0)

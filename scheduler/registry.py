@@ -1,0 +1,57 @@
+"""Policies by the names that commands, files and environment variables use."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from predictor.errors import UnknownPolicyError
+from scheduler.policies import ordered
+from scheduler.policies.anneal_paper import AnnealPaperPolicy
+from scheduler.policies.slotwise import SlotwisePolicy
+from scheduler.policy import Policy
+
+ORACLE_SUFFIX = "-oracle"
+
+_FACTORIES: Mapping[str, Callable[[], Policy]] = {
+    "fcfs": partial(ordered.OrderedPolicy, name="fcfs", key=ordered.by_arrival),
+    "priority": partial(ordered.OrderedPolicy, name="priority", key=ordered.by_priority),
+    "sjf": partial(ordered.OrderedPolicy, name="sjf", key=ordered.by_expected_length),
+    "edf": partial(ordered.OrderedPolicy, name="edf", key=ordered.by_deadline),
+    "lsf": partial(ordered.OrderedPolicy, name="lsf", key=ordered.by_slack),
+    "anneal-paper": AnnealPaperPolicy,
+    "slotwise": SlotwisePolicy,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyName:
+    """A name as users write it: ``base`` is the policy, ``oracle`` whether it is told true lengths."""
+
+    full: str
+    base: str
+    oracle: bool
+
+    @classmethod
+    def parse(cls, name: str) -> "PolicyName":
+        """Split off ``-oracle`` and check the base; raises :class:`UnknownPolicyError`."""
+        oracle = name.endswith(ORACLE_SUFFIX)
+        base = name.removesuffix(ORACLE_SUFFIX)
+        if base not in _FACTORIES:
+            near = difflib.get_close_matches(base, _FACTORIES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "choose one of them"
+            raise UnknownPolicyError(
+                f"unknown policy {name!r}: {hint} Known: {', '.join(_FACTORIES)}; "
+                f"the suffix {ORACLE_SUFFIX} gives a policy the true lengths"
+            )
+        return cls(full=name, base=base, oracle=oracle)
+
+
+def policy_names() -> tuple[str, ...]:
+    """All policies, without suffixes."""
+    return tuple(_FACTORIES)
+
+
+def create_policy(name: str) -> Policy:
+    """Build the policy of this name; raises :class:`UnknownPolicyError`."""
+    return _FACTORIES[PolicyName.parse(name).base]()

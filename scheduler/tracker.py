@@ -1,0 +1,213 @@
+"""Keeps the picture of one engine up to date by events, and hands out snapshots of it."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictor.distribution import LengthDistribution, stack
+from predictor.errors import SnapshotError
+from scheduler.latency import StepLatency
+from scheduler.slo import Slo
+from scheduler.snapshot import Column, Floats, Ints, LengthTable, Limits, RequestTable, Snapshot
+
+# Bins kept per request: enough for a 64-bin forecast; finer ones are merged.
+LENGTH_BINS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request as the engine first sees it; ``arrival_s`` on the engine's monotonic clock."""
+
+    request_id: str
+    arrival_s: float
+    prompt_tokens: int
+    max_tokens: int
+    slo: Slo
+    lengths: LengthDistribution
+    priority: int = 0
+    class_index: int = 0
+
+
+class Tracker:
+    """Live requests as columns of one growing pool; a snapshot costs two gathers.
+
+    Events: :meth:`arrived`, :meth:`scheduled`, :meth:`tokens`, :meth:`preempted`,
+    :meth:`finished` (also for aborts). Each is O(1) per request named, except the order of the
+    waiting, which is rebuilt lazily when their set has changed.
+    """
+
+    def __init__(self, *, limits: Limits, capacity: int = 512) -> None:
+        self._limits = limits
+        self._pool = np.zeros((len(Column), capacity))
+        self._edges = np.zeros((capacity, LENGTH_BINS + 1))
+        self._cdf = np.ones((capacity, LENGTH_BINS + 1))
+        self._free: deque[int] = deque(range(capacity))
+        self._handles: dict[str, int] = {}
+        self._ids: list[str | None] = [None] * capacity
+        self._waiting: dict[int, None] = {}
+        self._running: dict[int, None] = {}
+        self._waiting_order: Ints | None = None
+        self._version = 0
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._handles
+
+    @property
+    def version(self) -> int:
+        """Rises with each arrival, finish and preemption."""
+        return self._version
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """How many requests hold a slot."""
+        return len(self._running)
+
+    def handle(self, request_id: str) -> int:
+        """Return the handle of a live request."""
+        try:
+            return self._handles[request_id]
+        except KeyError:
+            raise SnapshotError(f"request {request_id!r} is not live: it never arrived, or it ended") from None
+
+    def request_id(self, handle: int) -> str:
+        """Return the id of the live request that has this handle."""
+        request_id = self._ids[handle] if 0 <= handle < len(self._ids) else None
+        if request_id is None:
+            raise SnapshotError(f"handle {handle} names no live request")
+        return request_id
+
+    def generated(self, request_id: str) -> int:
+        """Return how many tokens of a live request came out so far."""
+        return int(self._pool[Column.GENERATED, self.handle(request_id)])
+
+    def arrived(self, arrival: Arrival) -> int:
+        """Add a waiting request and return its handle."""
+        if arrival.request_id in self._handles:
+            raise SnapshotError(f"request {arrival.request_id!r} arrived twice; ids must be unique")
+        if not self._free:
+            self._grow()
+        handle = self._free.popleft()
+        self._pool[:, handle] = _column(handle, arrival)
+        edges, cdf = stack([arrival.lengths], LENGTH_BINS)
+        self._edges[handle], self._cdf[handle] = edges[0], cdf[0]
+        self._handles[arrival.request_id] = handle
+        self._ids[handle] = arrival.request_id
+        self._waiting[handle] = None
+        self._changed()
+        return handle
+
+    def scheduled(self, request_id: str, tokens: int) -> None:
+        """Note that the coming step computes ``tokens`` tokens of a request; admits a waiting one."""
+        handle = self.handle(request_id)
+        if handle in self._waiting:
+            del self._waiting[handle]
+            self._running[handle] = None
+            self._waiting_order = None
+        left = self._pool[Column.PREFILL_LEFT, handle]
+        self._pool[Column.PREFILL_LEFT, handle] = max(left - tokens, 0.0)
+
+    def tokens(self, request_id: str, count: int, at_s: float) -> None:
+        """Note that ``count`` output tokens of a request came out at ``at_s``."""
+        handle = self.handle(request_id)
+        if self._pool[Column.GENERATED, handle] == 0:
+            self._pool[Column.FIRST_TOKEN_S, handle] = at_s
+        self._pool[Column.GENERATED, handle] += count
+
+    def preempted(self, request_id: str) -> None:
+        """Move a running request back to the waiting; all its tokens must be computed again."""
+        handle = self.handle(request_id)
+        if handle not in self._running:
+            raise SnapshotError(f"request {request_id!r} does not run: it cannot be preempted")
+        del self._running[handle]
+        self._waiting[handle] = None
+        pool = self._pool
+        pool[Column.PREFILL_LEFT, handle] = (
+            pool[Column.PROMPT_TOKENS, handle] + pool[Column.GENERATED, handle]
+        )
+        pool[Column.PREEMPTIONS, handle] += 1
+        self._changed()
+
+    def finished(self, request_id: str) -> None:
+        """Forget a request that ended, whether it completed or was aborted."""
+        handle = self.handle(request_id)
+        self._waiting.pop(handle, None)
+        self._running.pop(handle, None)
+        del self._handles[request_id]
+        self._ids[handle] = None
+        self._free.append(handle)
+        self._changed()
+
+    def snapshot(
+        self, *, now_s: float, latency: StepLatency, kv_tokens_free: int | None = None
+    ) -> Snapshot:
+        """Return the engine as it is now. Cost: about 20 us with 150 waiting and 16 running."""
+        return Snapshot(
+            now_s=now_s,
+            version=self._version,
+            waiting=self._table(self.waiting_handles()),
+            running=self._table(_handles(self._running)),
+            lengths=LengthTable(edges=self._edges, cdf=self._cdf),
+            limits=self._limits,
+            kv_tokens_free=self._limits.kv_tokens if kv_tokens_free is None else kv_tokens_free,
+            latency=latency,
+        )
+
+    def waiting_handles(self) -> Ints:
+        """Handles of the waiting in arrival order."""
+        if self._waiting_order is None:
+            handles = _handles(self._waiting)
+            by_arrival = np.argsort(self._pool[Column.ARRIVAL_S, handles], kind="stable")
+            self._waiting_order = handles[by_arrival]
+        return self._waiting_order
+
+    def _table(self, handles: Ints) -> RequestTable:
+        values: Floats = self._pool.take(handles, axis=1)
+        values.flags.writeable = False
+        return RequestTable(values)
+
+    def _changed(self) -> None:
+        self._version += 1
+        self._waiting_order = None
+
+    def _grow(self) -> None:
+        """Double the pool; snapshots keep the arrays they were given."""
+        old = self._pool.shape[1]
+        self._pool = np.concatenate([self._pool, np.zeros_like(self._pool)], axis=1)
+        self._edges = np.concatenate([self._edges, np.zeros_like(self._edges)])
+        self._cdf = np.concatenate([self._cdf, np.ones_like(self._cdf)])
+        self._ids.extend([None] * old)
+        self._free.extend(range(old, 2 * old))
+
+
+def _handles(handles: Iterable[int]) -> Ints:
+    return np.fromiter(handles, dtype=np.int64)
+
+
+def _column(handle: int, arrival: Arrival) -> list[float]:
+    """One pool column, in the order of :class:`Column`."""
+    slo = arrival.slo
+    return [
+        handle,
+        arrival.arrival_s,
+        arrival.prompt_tokens,
+        arrival.prompt_tokens,
+        0,
+        np.nan,
+        np.inf if slo.ttft_s is None else slo.ttft_s,
+        np.inf if slo.tpot_s is None else slo.tpot_s,
+        np.inf if slo.e2e_s is None else slo.e2e_s,
+        arrival.priority,
+        arrival.class_index,
+        0,
+        arrival.max_tokens,
+    ]

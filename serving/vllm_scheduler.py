@@ -1,0 +1,173 @@
+"""The scheduler class that vLLM loads: ``--scheduler-cls serving.vllm_scheduler.SlotwiseScheduler``.
+
+Thin on purpose. It reports events to the driver, asks it before each step, and applies the
+answer through seams vLLM has anyway: the order of ``self.waiting``, ``_preempt_request`` and
+``max_num_scheduled_tokens``. Everything that decides lives in the ``scheduler`` package.
+"""
+
+import logging
+import time
+from typing import Any
+
+import numpy as np
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.request import Request, RequestStatus
+
+from scheduler.decision import StepDecision
+from scheduler.driver import Driver
+from scheduler.registry import create_policy
+from scheduler.snapshot import Ints, Limits
+from scheduler.tracker import Arrival
+from serving.priors import ClassPriors
+from serving.slo_config import load as load_slo_config
+from serving.vllm_queue import PlannedRequestQueue
+from serving.vllm_timed import StepBatch, TimedScheduler
+from serving.xargs import decode
+
+logger = logging.getLogger(__name__)
+
+
+class SlotwiseScheduler(TimedScheduler):
+    """vLLM's asynchronous scheduler, told by a Slotwise policy who comes next."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.waiting = PlannedRequestQueue()
+        self._engine_token_budget = self.max_num_scheduled_tokens
+        slo_config = load_slo_config(self.settings.slo_config)
+        self._classes = slo_config.slo_classes()
+        self._class_names = list(self._classes)
+        self._default_class = slo_config.default_class or self._class_names[0]
+        self._priors = ClassPriors()
+        self._class_of: dict[str, str] = {}
+        self._arranged: tuple[Ints, Ints] | None = None
+        self.driver = Driver(
+            policy=create_policy(self.settings.policy),
+            limits=Limits(
+                max_num_seqs=self.max_num_running_reqs,
+                max_batched_tokens=self.max_num_scheduled_tokens,
+                kv_tokens=self._kv_tokens(self.kv_cache_config.num_blocks),
+            ),
+            time_box_s=self.settings.time_box_ms / 1e3,
+        )
+        logger.info("Slotwise schedules with policy %s", self.driver.policy.name)
+
+    @property
+    def fallbacks(self) -> int:
+        """Steps that were served in arrival order because the policy failed."""
+        return self.driver.fallbacks
+
+    def add_request(self, request: Request) -> None:
+        """Take in a new request."""
+        super().add_request(request)
+        self._register(request)
+
+    def before_step(self) -> float:
+        """Ask the policy and apply its decision; returns the seconds it took."""
+        started_s = time.perf_counter()
+        if self.requests:
+            free = self._kv_tokens(self.kv_cache_manager.block_pool.get_num_free_blocks())
+            decision = self.driver.decide(now_s=time.monotonic(), kv_tokens_free=free)
+            self._apply(decision)
+        return time.perf_counter() - started_s
+
+    def after_schedule(self, output: SchedulerOutput) -> None:
+        """Report what the step computes."""
+        tracker = self.driver.tracker
+        for request_id, tokens in output.num_scheduled_tokens.items():
+            if request_id not in tracker:  # a streaming session that goes on after a pause
+                self._register(self.requests[request_id])
+            tracker.scheduled(request_id, tokens)
+
+    def update_from_output(self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any) -> Any:
+        """Take in results and report the tokens and the ends among them."""
+        outputs = super().update_from_output(scheduler_output, *args, **kwargs)
+        now_s = time.monotonic()
+        for client in outputs.values():
+            for output in client.outputs:
+                if output.request_id in self.driver.tracker:
+                    if output.new_token_ids:
+                        self.driver.tracker.tokens(
+                            output.request_id, len(output.new_token_ids), now_s
+                        )
+                    if output.finish_reason is not None:
+                        self._forget(output.request_id)
+        return outputs
+
+    def step_done(self, batch: StepBatch, step_s: float) -> None:
+        """Feed the latency model."""
+        self.driver.observe_step(
+            prefills=batch.prefills,
+            prefill_tokens=batch.prefill_tokens,
+            decodes=batch.decodes,
+            context_tokens=batch.context_tokens,
+            step_s=step_s,
+        )
+
+    def finish_requests(self, request_ids: Any, finished_status: RequestStatus) -> list[Request]:
+        """End requests from outside (a client that went away) and forget them."""
+        ended: list[Request] = super().finish_requests(request_ids, finished_status)
+        for request in ended:
+            if request.request_id in self.driver.tracker:
+                self._forget(request.request_id)
+        return ended
+
+    def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super()._preempt_request(request, *args, **kwargs)
+        if request.request_id in self.driver.tracker:
+            self.driver.tracker.preempted(request.request_id)
+
+    def _register(self, request: Request) -> None:
+        if request.request_id in self.driver.tracker:
+            return
+        params = request.sampling_params
+        hints = decode(params.extra_args if params is not None else None)
+        name = hints.slo_class if hints.slo_class in self._classes else self._default_class
+        slo_class = self._classes[name]
+        self._class_of[request.request_id] = name
+        self.driver.tracker.arrived(
+            Arrival(
+                request_id=request.request_id,
+                arrival_s=time.monotonic() - max(time.time() - request.arrival_time, 0.0),
+                prompt_tokens=request.num_prompt_tokens,
+                max_tokens=request.max_tokens,
+                slo=hints.slo or slo_class.slo,
+                lengths=hints.lengths or self._priors.prior(name, request.max_tokens),
+                priority=request.priority,
+                class_index=self._class_names.index(name),
+            )
+        )
+
+    def _forget(self, request_id: str) -> None:
+        generated = self.driver.tracker.generated(request_id)
+        self._priors.observe(self._class_of.pop(request_id), generated)
+        self.driver.tracker.finished(request_id)
+
+    def _apply(self, decision: StepDecision) -> None:
+        preempt = [self._request(handle) for handle in decision.preempt.tolist()]
+        for request in preempt:
+            self.running.remove(request)
+            self._preempt_request(request, time.monotonic())
+        budget = decision.token_budget
+        limit = self._engine_token_budget
+        self.max_num_scheduled_tokens = limit if budget is None else min(budget, limit)
+        self._arrange(decision.order, np.concatenate([decision.held, decision.preempt]))
+
+    def _arrange(self, order: Ints, held: Ints) -> None:
+        """Order the queue, unless nothing has moved since it was last put in this order."""
+        same = self._arranged is not None and all(
+            np.array_equal(new, old) for new, old in zip((order, held), self._arranged, strict=True)
+        )
+        if same and not self.waiting.moved:
+            return
+        self._arranged = (order, held)
+        self.waiting.arrange(
+            [self._request(handle) for handle in order.tolist()],
+            [self._request(handle) for handle in held.tolist()],
+        )
+
+    def _request(self, handle: int) -> Request:
+        return self.requests[self.driver.tracker.request_id(handle)]
+
+    def _kv_tokens(self, blocks: int) -> int:
+        return int(blocks) * int(self.block_size)

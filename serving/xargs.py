@@ -1,0 +1,90 @@
+"""What travels with a request into the engine process: class, SLO and predicted lengths.
+
+vLLM carries ``vllm_xargs`` (flat strings, numbers and lists of them) from the HTTP body into
+``SamplingParams.extra_args``. Clients can write there too, so nothing is trusted: a value that
+does not make sense is dropped and counted, and the request is served with its class defaults.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from predictor.distribution import LengthDistribution
+from predictor.errors import DistributionError
+from scheduler.slo import Slo
+
+CLASS_KEY = "slotwise_class"
+SLO_KEY = "slotwise_slo_s"
+LENGTHS_KEY = "slotwise_lengths"
+
+XargValue = str | int | float | list[float]
+
+# "No target" inside the flat list of three; JSON has no infinity.
+_NO_TARGET = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a request said of itself; ``invalid`` counts the values that had to be dropped."""
+
+    slo_class: str | None = None
+    slo: Slo | None = None
+    lengths: LengthDistribution | None = None
+    invalid: int = 0
+
+
+def encode(
+    *, slo_class: str, slo: Slo | None = None, lengths: LengthDistribution | None = None
+) -> dict[str, XargValue]:
+    """Return the ``vllm_xargs`` entries for one request."""
+    xargs: dict[str, XargValue] = {CLASS_KEY: slo_class}
+    if slo is not None:
+        targets = (slo.ttft_s, slo.tpot_s, slo.e2e_s)
+        xargs[SLO_KEY] = [_NO_TARGET if target is None else target for target in targets]
+    if lengths is not None:
+        xargs[LENGTHS_KEY] = lengths.to_floats()
+    return xargs
+
+
+def decode(extra_args: Mapping[str, object] | None) -> Hints:
+    """Read what :func:`encode` wrote, or whatever a client put in its place."""
+    if not extra_args:
+        return Hints()
+    invalid = 0
+    slo_class = extra_args.get(CLASS_KEY)
+    if slo_class is not None and not isinstance(slo_class, str):
+        slo_class, invalid = None, invalid + 1
+    slo, bad_slo = _slo(extra_args.get(SLO_KEY))
+    lengths, bad_lengths = _lengths(extra_args.get(LENGTHS_KEY))
+    return Hints(slo_class, slo, lengths, invalid + bad_slo + bad_lengths)
+
+
+def _numbers(value: object) -> list[float] | None:
+    """The value as finite floats, or ``None`` if it is anything else."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return None
+    if not all(isinstance(item, int | float) and math.isfinite(item) for item in value):
+        return None
+    return [float(item) for item in value]
+
+
+def _slo(value: object) -> tuple[Slo | None, int]:
+    if value is None:
+        return None, 0
+    numbers = _numbers(value)
+    if numbers is None or len(numbers) != 3:
+        return None, 1
+    ttft, tpot, e2e = (number if number > 0 else None for number in numbers)
+    return Slo(ttft_s=ttft, tpot_s=tpot, e2e_s=e2e), 0
+
+
+def _lengths(value: object) -> tuple[LengthDistribution | None, int]:
+    if value is None:
+        return None, 0
+    numbers = _numbers(value)
+    if numbers is None:
+        return None, 1
+    try:
+        return LengthDistribution.from_floats(numbers), 0
+    except DistributionError:
+        return None, 1
