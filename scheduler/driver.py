@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from scheduler.decision import Plan, StepDecision
+from scheduler.decision import Plan, StepDecision, no_handles
 from scheduler.latency import LatencyFitter, StepLatency
 from scheduler.policy import Policy
 from scheduler.snapshot import Limits, Snapshot
@@ -14,6 +15,9 @@ logger = logging.getLogger(__name__)
 
 # Steps between two refits of the latency model; a fit takes less than 0.3 ms.
 REFIT_STEPS = 64
+
+# A plan is made again after this long even if nobody came or went: deadlines pass by themselves.
+MAX_PLAN_AGE_S = 1.0
 
 
 class Driver:
@@ -42,6 +46,7 @@ class Driver:
         self._time_box_s = time_box_s
         self._clock = clock
         self._plan: Plan | None = None
+        self._standing: StepDecision | None = None
         self._since_fit = 0
         self._complained: set[str] = set()
 
@@ -59,6 +64,8 @@ class Driver:
         """Return what the engine does in the coming step."""
         if self._latency is None:
             return self._arrival_order()
+        if self._standing is not None and not self._stale(now_s):
+            return self._standing
         started_s = self._clock()
         snapshot = self.tracker.snapshot(
             now_s=now_s, latency=self._latency, kv_tokens_free=kv_tokens_free
@@ -95,12 +102,26 @@ class Driver:
             self._latency = self._fitter.fit() or self._latency
 
     def _ask(self, snapshot: Snapshot) -> StepDecision:
-        if self._plan is None or self._plan.version != snapshot.version:
+        if self._stale(snapshot.now_s):
+            self._standing = None
             self._plan = self.policy.plan(snapshot, self._plan)
-        return self.policy.step(snapshot, self._plan)
+        decision = self.policy.step(snapshot, self._plan)
+        if self.policy.follows_plan and self._plan is not None:
+            # Who was preempted now must not be preempted again when it is back.
+            self._standing = replace(decision, preempt=no_handles())
+        return decision
+
+    def _stale(self, now_s: float) -> bool:
+        plan = self._plan
+        return (
+            plan is None
+            or plan.version != self.tracker.version
+            or now_s - plan.made_at_s > MAX_PLAN_AGE_S
+        )
 
     def _fall_back(self, what: str, detail: str) -> StepDecision:
         self.fallbacks += 1
+        self._plan = self._standing = None
         if what not in self._complained:
             self._complained.add(what)
             logger.warning(

@@ -19,6 +19,11 @@ class Policy(Protocol):
         """The name on the command line."""
         ...
 
+    @property
+    def follows_plan(self) -> bool:
+        """Whether :meth:`step` reads the plan alone, so that its answer stands as long as it."""
+        ...
+
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan | None:
         """Say who comes next over the coming seconds; ``None`` from a policy without plans."""
         ...

@@ -9,14 +9,13 @@ import logging
 import time
 from typing import Any
 
-import numpy as np
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.request import Request, RequestStatus
 
 from scheduler.decision import StepDecision
 from scheduler.driver import Driver
 from scheduler.registry import create_policy
-from scheduler.snapshot import Ints, Limits
+from scheduler.snapshot import Limits
 from scheduler.tracker import Arrival
 from serving.priors import ClassPriors
 from serving.slo_config import load as load_slo_config
@@ -40,7 +39,7 @@ class SlotwiseScheduler(TimedScheduler):
         self._default_class = slo_config.default_class or self._class_names[0]
         self._priors = ClassPriors()
         self._class_of: dict[str, str] = {}
-        self._arranged: tuple[Ints, Ints] | None = None
+        self._applied: StepDecision | None = None
         self.driver = Driver(
             policy=create_policy(self.settings.policy),
             limits=Limits(
@@ -151,20 +150,28 @@ class SlotwiseScheduler(TimedScheduler):
         budget = decision.token_budget
         limit = self._engine_token_budget
         self.max_num_scheduled_tokens = limit if budget is None else min(budget, limit)
-        self._arrange(decision.order, np.concatenate([decision.held, decision.preempt]))
+        if decision is not self._applied or self.waiting.moved:
+            self._applied = decision
+            self._arrange(decision)
 
-    def _arrange(self, order: Ints, held: Ints) -> None:
-        """Order the queue, unless nothing has moved since it was last put in this order."""
-        same = self._arranged is not None and all(
-            np.array_equal(new, old) for new, old in zip((order, held), self._arranged, strict=True)
-        )
-        if same and not self.waiting.moved:
-            return
-        self._arranged = (order, held)
+    def _arrange(self, decision: StepDecision) -> None:
+        """Put the waiting in the decided order; who was preempted now sits out this step."""
+        held = {*decision.held.tolist(), *decision.preempt.tolist()}
+        waiting = [
+            (handle, request)
+            for handle in decision.order.tolist()
+            if (request := self._live(handle)) is not None
+        ]
         self.waiting.arrange(
-            [self._request(handle) for handle in order.tolist()],
-            [self._request(handle) for handle in held.tolist()],
+            [request for handle, request in waiting if handle not in held],
+            [request for handle, request in waiting if handle in held],
         )
+
+    def _live(self, handle: int) -> Request | None:
+        """The waiting request of a handle; a standing decision may name some that run by now."""
+        request_id = self.driver.tracker.request_id(handle)
+        request: Request = self.requests[request_id]
+        return None if request.status == RequestStatus.RUNNING else request
 
     def _request(self, handle: int) -> Request:
         return self.requests[self.driver.tracker.request_id(handle)]

@@ -18,6 +18,7 @@ class OrderedPolicy:
 
     name: str
     key: SortKey
+    follows_plan: bool = False
 
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan | None:  # noqa: ARG002
         """Have no plan: the key is looked at afresh in each step."""

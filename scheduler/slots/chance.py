@@ -1,0 +1,123 @@
+"""The chance that a request keeps its promise, and what serving it costs; compiled."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from scheduler.slots.config import SlotConfig
+from scheduler.slots.problem import Fact, SlotProblem
+from scheduler.snapshot import Floats
+
+_START_S, _TTFT_DUE_S, _E2E_DUE_S = int(Fact.START_S), int(Fact.TTFT_DUE_S), int(Fact.E2E_DUE_S)
+_TPOT_S, _FIRST_TOKEN_S = int(Fact.TPOT_S), int(Fact.FIRST_TOKEN_S)
+_GENERATED, _PROMISED = int(Fact.GENERATED), int(Fact.PROMISED)
+
+
+class Terms(NamedTuple):
+    """Scalars of one planning problem, as the kernels take them."""
+
+    running: int
+    slots: int
+    token_s: float
+    decode_s: float
+    horizon_s: float
+    done_worth: float
+    preempt_cost: float
+    keep: float
+    price: float
+
+    @classmethod
+    def of(cls, problem: SlotProblem, config: SlotConfig, price: float) -> "Terms":
+        """Collect them; ``price`` is what a second of a slot is worth to requests to come."""
+        return cls(
+            running=problem.running,
+            slots=problem.slots,
+            token_s=problem.token_s,
+            decode_s=problem.decode_s,
+            horizon_s=max(config.patience * problem.service_s, problem.token_s),
+            done_worth=config.done_worth,
+            preempt_cost=config.preempt_cost,
+            keep=config.keep,
+            price=price,
+        )
+
+
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def keeping_lengths(i, begin_s, facts, token_s):  # type: ignore[no-untyped-def]
+    """Between which remaining lengths the promise is kept if tokens flow from ``begin_s``.
+
+    ``(1, 0)`` when it cannot be kept at all. An end-to-end target bounds the length from
+    above. A TPOT target binds the whole stream, so a stream that is behind (it was preempted)
+    needs enough tokens left to catch up, and one that is ahead may not run out of its lead.
+    """
+    low, high = 0.0, np.inf
+    if facts[i, _PROMISED] == 0.0 or begin_s + token_s > facts[i, _TTFT_DUE_S]:
+        return 1.0, 0.0
+    if facts[i, _E2E_DUE_S] < np.inf:
+        high = (facts[i, _E2E_DUE_S] - begin_s) / token_s
+    tpot_s = facts[i, _TPOT_S]
+    if tpot_s < np.inf:
+        gain_s = tpot_s - token_s
+        if facts[i, _GENERATED] > 0.0:
+            debt_s = begin_s - facts[i, _FIRST_TOKEN_S] - tpot_s * (facts[i, _GENERATED] - 1.0)
+            if gain_s > 0.0:
+                low = max(low, debt_s / gain_s)
+            elif debt_s > 0.0:
+                return 1.0, 0.0
+            elif gain_s < 0.0:
+                high = min(high, debt_s / gain_s)
+        elif gain_s < 0.0:
+            high = min(high, 1.0)
+    return low, high
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def outlook(i, begin_s, facts, atoms, token_s):  # type: ignore[no-untyped-def]
+    """Chance to keep the promise, and mean tokens until done or until hope is lost."""
+    count = atoms.shape[1]
+    low, high = keeping_lengths(i, begin_s, facts, token_s)
+    kept = 0
+    hopeful = 0.0
+    total = 0.0
+    for a in range(count):
+        tokens = atoms[i, a]
+        total += tokens
+        hopeful += min(tokens, high)
+        if low <= tokens <= high:
+            kept += 1
+    if kept == 0:
+        return 0.0, total / count
+    return kept / count, hopeful / count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _worth(facts, atoms, terms, chance, cost_s, index):  # type: ignore[no-untyped-def]
+    count = atoms.shape[1]
+    for i in range(facts.shape[0]):
+        begin_s = facts[i, _START_S]
+        # A prefill holds up every slot; a decode only its own.
+        fixed_s = terms.slots * begin_s
+        chance[i], tokens = outlook(i, begin_s, facts, atoms, terms.token_s)
+        cost_s[i] = fixed_s + tokens * terms.decode_s
+        low, high = keeping_lengths(i, begin_s, facts, terms.token_s)
+        reward = spent = best = 0.0
+        for a in range(count):
+            tokens = atoms[i, a]
+            reward += terms.done_worth + (1.0 if low <= tokens <= high else 0.0)
+            spent += tokens
+            until = (spent + (count - 1 - a) * tokens) / count
+            best = max(best, reward / count / (fixed_s + until * terms.decode_s))
+        index[i] = best * (terms.keep if i < terms.running else 1.0)
+
+
+def worth(problem: SlotProblem, terms: Terms) -> tuple[Floats, Floats, Floats]:
+    """Chance to keep the promise from now, slot-seconds that takes, and the index of each.
+
+    All float64[n]. The index is Gittins': the best ratio, over all times to stop, of the
+    expected reward until then to the expected slot-seconds until then. Running candidates'
+    are multiplied by ``keep``. Cost: 0.2 us per candidate.
+    """
+    chance, cost_s, index = np.empty((3, len(problem)))
+    _worth(problem.facts, problem.atoms, terms, chance, cost_s, index)
+    return chance, cost_s, index

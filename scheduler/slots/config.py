@@ -1,0 +1,34 @@
+"""How the flagship policy weighs things, and how long it may think."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SlotConfig:
+    """Weights in units of one kept promise.
+
+    ``done_worth``: what finishing a request is worth apart from its promise; it orders the
+    hopeless ones and keeps the mean latency low. ``preempt_cost``: charged for taking a slot
+    away. ``patience``: a plan's value fades with the time until a request begins, by 1/e each
+    ``patience`` mean service times, because requests still to come will push in. ``keep``:
+    how many times a waiting request must be worth a running one in the orders the search
+    starts from.
+
+    ``time_box_s`` bounds annealing, ``max_moves`` too (for runs that must repeat exactly);
+    ``heat`` is the first temperature, multiplied by ``cooling`` every ``chunk`` moves.
+    ``overdue_s`` is the ageing bound: a request that has waited longer is served oldest first
+    in one slot of ``overdue_share``, whatever it is worth, so nothing waits for ever.
+    """
+
+    done_worth: float = 0.3
+    preempt_cost: float = 1.0
+    patience: float = 0.3
+    keep: float = 2.0
+    time_box_s: float = 0.0004
+    max_moves: int = 20_000
+    heat: float = 0.2
+    cooling: float = 0.97
+    chunk: int = 8
+    seed: int = 0
+    overdue_s: float = 300.0
+    overdue_share: int = 8
