@@ -17,6 +17,7 @@ from scheduler.driver import Driver
 from scheduler.registry import create_policy
 from scheduler.snapshot import Limits
 from scheduler.tracker import Arrival
+from scheduler.warmup import warm_up
 from serving.priors import ClassPriors
 from serving.slo_config import load as load_slo_config
 from serving.vllm_queue import PlannedRequestQueue
@@ -40,6 +41,7 @@ class SlotwiseScheduler(TimedScheduler):
         self._priors = ClassPriors()
         self._class_of: dict[str, str] = {}
         self._applied: StepDecision | None = None
+        warm_up(self.settings.policy)
         self.driver = Driver(
             policy=create_policy(self.settings.policy),
             limits=Limits(

@@ -1,0 +1,65 @@
+# The one way to run things. `make demo` and `make test` need nothing but Python >= 3.11.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Set up anew when what is to be installed changes.
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format train-predictor serve sidecar bench clean
+
+help: ## Say what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+# torch first and by itself: a CPU build that is at hand satisfies it. vLLM's vision and audio
+# companions come as CUDA builds that break the import of transformers on a machine without CUDA.
+$(RUNTIME): pyproject.toml constraints.txt
+	@echo "setting up $(VENV): torch, vLLM for CPUs and the rest, a few minutes once"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -q "pip>=25" 2>&1 | grep -v 'is ignored' || true
+	$(PIP) install -q -c constraints.txt torch
+	$(PIP) install -q -c constraints.txt -e '.[cpu,training]'
+	@$(PIP) uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@
+
+$(DEV): $(RUNTIME)
+	@echo "setting up the test tools"
+	$(PIP) install -q -c constraints.txt -e '.[serving,dev]'
+	@$(PIP) uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@
+
+setup: $(DEV) ## Install everything into .venv
+
+demo: $(RUNTIME) ## Replay real prompts on a real engine: stock FCFS, stock priority, Slotwise
+	$(BIN)/slotwise bench --policies fcfs,priority,slotwise --num-prompts 96 --request-rate 1.6 \
+		--output build/demo/result.json
+
+bench: $(RUNTIME) ## The reference point: seven policies, about half an hour
+	$(BIN)/slotwise bench --policies fcfs,priority,sjf,sjf-oracle,anneal-paper,slotwise,slotwise-oracle \
+		--num-prompts 160 --request-rate 1.6 --max-num-seqs 16 --output build/bench/result.json
+
+test: lint ## Lint, types, and all tests, a real engine included
+	$(BIN)/python -m pytest
+
+lint: $(DEV) ## ruff, mypy --strict, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train-predictor: $(RUNTIME) ## Train the LightGBM length predictor on ShareGPT
+	$(BIN)/slotwise train --output build/predictor
+
+serve sidecar: ## Not there yet
+	@echo "make $@: not there yet; the server and the sidecar come with a later release" >&2
+	@exit 2
+
+clean: ## Remove what was built (the environment and the caches in your home stay)
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

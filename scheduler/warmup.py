@@ -1,0 +1,36 @@
+"""Compiles what a policy will run, before an engine waits for it."""
+
+from predictor.distribution import LengthDistribution, log_edges
+from scheduler.latency import StepLatency
+from scheduler.registry import create_policy
+from scheduler.slo import Slo
+from scheduler.snapshot import Limits
+from scheduler.tracker import Arrival, Tracker
+
+_SOME_LATENCY = StepLatency(prefill=(1e-4, 0.0, 0.0, 1e-2), decode=(0.0, 1e-3, 0.0, 1e-2))
+
+
+def warm_up(policy_name: str) -> None:
+    """Let a throw-away copy of the policy plan and step once on a made-up engine.
+
+    Numba compiles on the first call (seconds) and loads from its cache afterwards.
+    """
+    policy = create_policy(policy_name)
+    tracker = Tracker(limits=Limits(max_num_seqs=2, max_batched_tokens=512, kv_tokens=10_000))
+    edges = log_edges(max_tokens=512, bins=16)
+    lengths = LengthDistribution(
+        edges=edges, probabilities=[1 / (len(edges) - 1)] * (len(edges) - 1)
+    )
+    for number in range(6):
+        slo = Slo(e2e_s=30.0) if number % 2 else Slo(ttft_s=5.0, tpot_s=0.1)
+        name = str(number)
+        tracker.arrived(
+            Arrival(name, float(number), prompt_tokens=32, max_tokens=512, slo=slo, lengths=lengths)
+        )
+        if number < 2:
+            tracker.scheduled(name, 32)
+    snapshot = tracker.snapshot(now_s=6.0, latency=_SOME_LATENCY)
+    plan = policy.plan(snapshot, None)
+    policy.step(snapshot, plan)
+    if plan is not None:
+        policy.plan(snapshot, plan)

@@ -1,0 +1,57 @@
+"""What one benchmark compares, and on what."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from predictor.errors import InputError
+from scheduler.registry import PolicyName
+
+Lengths = Literal["recorded", "natural"]
+
+# Policies that are vLLM's own; they run its scheduler untouched.
+STOCK = ("fcfs", "priority")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchConfig:
+    """Settings of one ``slotwise bench`` run; rates in requests per second.
+
+    ``lengths``: ``recorded`` forces each answer to the length it had in the data set,
+    ``natural`` lets the model stop by itself. ``timeout_s`` bounds one request.
+    """
+
+    policies: tuple[str, ...]
+    model: str
+    num_prompts: int = 160
+    request_rate: float = 1.6
+    burstiness: float = 1.0
+    code_fraction: float = 0.5
+    max_num_seqs: int = 16
+    max_model_len: int = 2048
+    seed: int = 0
+    lengths: Lengths = "recorded"
+    dataset_path: Path | None = None
+    slo_config: Path | None = None
+    predictor: Path | None = None
+    port: int = 8000
+    timeout_s: float = 900.0
+    output: Path = Path("build/bench/result.json")
+
+    def __post_init__(self) -> None:
+        names = [PolicyName.parse(name) for name in self.policies]
+        if not names:
+            raise InputError("no policy named: give e.g. --policies fcfs,slotwise")
+        if len(set(self.policies)) < len(self.policies):
+            raise InputError(f"a policy is named twice in {','.join(self.policies)}: name each once")
+        if self.lengths == "natural" and (oracles := [n.full for n in names if n.oracle]):
+            raise InputError(
+                f"{oracles[0]} needs to know true lengths, and with --lengths natural nobody does: "
+                "use --lengths recorded or leave it out"
+            )
+
+    @property
+    def needs_predictor(self) -> bool:
+        """Whether any policy is to be told predicted lengths."""
+        names = [PolicyName.parse(name) for name in self.policies]
+        return any(name.base not in STOCK and not name.oracle for name in names)

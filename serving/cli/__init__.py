@@ -1,0 +1,5 @@
+"""The ``slotwise`` command."""
+
+from serving.cli.app import main
+
+__all__ = ["main"]

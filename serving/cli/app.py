@@ -1,0 +1,50 @@
+"""Puts the commands together and turns our errors into one clear message."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from predictor.errors import SlotwiseError
+from serving.cli import bench, model, train
+
+app = typer.Typer(
+    name="slotwise",
+    help="SLO-aware scheduling for LLM inference with learned output lengths.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(model.app, name="model")
+app.command("train")(train.train)
+app.command("bench")(bench.bench)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("slotwise"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """SLO-aware scheduling for LLM inference with learned output lengths."""
+
+
+def main() -> None:
+    """Run the command line; our own errors end it with a message and status 1."""
+    try:
+        app()
+    except SlotwiseError as error:
+        Console(stderr=True).print("[bold red]error:[/]", f"{error}", markup=True, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted")
+        sys.exit(130)
