@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
@@ -24,6 +25,14 @@ _KINDS = {
     "lightgbm": ("predictor.boosted", "BoostedPredictor"),
 }
 _REMEDY = "store or train the predictor anew (slotwise train)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What ``artifact.json`` says."""
+
+    kind: str
+    sha256: dict[str, str]
 
 
 class StoredPredictor(LengthPredictor, Protocol):
@@ -68,9 +77,9 @@ def save(
 def load(folder: Path) -> StoredPredictor:
     """Build the stored predictor of whichever kind; raises ``ArtifactError``."""
     index = _index(folder)
-    module, name = _KINDS[index["kind"]]
+    module, name = _KINDS[index.kind]
     loaded: StoredPredictor = getattr(import_module(module), name).from_files(
-        _checked_files(folder, index["sha256"])
+        _checked_files(folder, index.sha256)
     )
     return loaded
 
@@ -98,7 +107,7 @@ def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
         fresh.replace(folder)
 
 
-def _index(folder: Path) -> dict[str, dict[str, str]]:
+def _index(folder: Path) -> _Index:
     index = _parsed_index(folder)
     if index.get("format") != FORMAT:
         raise ArtifactError(f"{folder}: is no {FORMAT} artifact; {_REMEDY}")
@@ -107,16 +116,15 @@ def _index(folder: Path) -> dict[str, dict[str, str]]:
             f"{folder}: format version {index.get('version')!r}, "
             f"but this Slotwise reads {VERSION}; {_REMEDY}"
         )
-    if not isinstance(index.get("kind"), str) or index["kind"] not in _KINDS:
-        raise ArtifactError(
-            f"{folder}: kind {index.get('kind')!r} is none of {', '.join(_KINDS)}; {_REMEDY}"
-        )
-    if not isinstance(index.get("sha256"), dict):
+    kind, checksums = index.get("kind"), index.get("sha256")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ArtifactError(f"{folder}: kind {kind!r} is none of {', '.join(_KINDS)}; {_REMEDY}")
+    if not isinstance(checksums, dict):
         raise ArtifactError(f"{folder}: {_INDEX} lists no files; {_REMEDY}")
-    return index
+    return _Index(kind, {str(name): str(digest) for name, digest in checksums.items()})
 
 
-def _parsed_index(folder: Path) -> dict[str, dict[str, str]]:
+def _parsed_index(folder: Path) -> dict[str, object]:
     try:
         index = json.loads((folder / _INDEX).read_bytes())
     except OSError as error:

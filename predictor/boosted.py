@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from predictor import artifact
 from predictor.calibration import Calibration
 from predictor.distribution import LengthDistribution, log_edges
-from predictor.errors import ArtifactError, DatasetError, DistributionError
+from predictor.errors import ArtifactError, DatasetError, DistributionError, ModelError
 from predictor.features import FEATURE_VERSION, lexical_features
 from predictor.prompt import Prompt
 from predictor.text_scores import TextScores
@@ -190,7 +190,7 @@ class BoostedPredictor:
     def _raw_cdf(self, prompts: Sequence[Prompt]) -> Floats:
         """float64[n, bins + 1], the uncorrected CDF at the edges."""
         columns = np.column_stack((lexical_features(prompts), self._text.scores(prompts)))
-        logs = np.column_stack([b.predict(columns, num_threads=1) for b in self._boosters])
+        logs: Floats = np.column_stack([b.predict(columns, num_threads=1) for b in self._boosters])
         knots = _knots(logs, self._tail)
         levels = _knot_levels()
         at = np.log1p(self._edges)
@@ -213,15 +213,23 @@ def _checked_lengths(prompts: Sequence[Prompt], lengths: ArrayLike) -> Floats:
     return np.maximum(observed, 1.0)
 
 
-def _booster(columns: Floats, logs: Floats, parameters: dict[str, Any]) -> "Booster":
-    import lightgbm  # noqa: PLC0415 - an optional extra
+def _lightgbm() -> Any:
+    try:
+        import lightgbm  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise ModelError(
+            "the lightgbm predictor needs LightGBM: pip install 'slotwise[predictor]'"
+        ) from error
+    return lightgbm
 
+
+def _booster(columns: Floats, logs: Floats, parameters: dict[str, Any]) -> "Booster":
+    lightgbm = _lightgbm()
     return lightgbm.train(parameters, lightgbm.Dataset(columns, logs), num_boost_round=_ROUNDS)
 
 
 def _booster_from(content: bytes) -> "Booster":
-    import lightgbm  # noqa: PLC0415 - an optional extra
-
+    lightgbm = _lightgbm()
     try:
         return lightgbm.Booster(model_str=content.decode())
     except lightgbm.basic.LightGBMError as error:
@@ -258,7 +266,8 @@ def _knots(logs: Floats, tail: Floats) -> Floats:
     starts = np.zeros((len(logs), 1))
     knots = np.hstack((starts, ordered, ordered[:, -1:] + tail))
     # Equal knots would make the CDF jump; a hair apart it stays a function.
-    return knots + np.arange(knots.shape[1]) * 1e-9
+    spacing: Floats = np.arange(knots.shape[1]) * 1e-9
+    return np.asarray(knots + spacing, dtype=np.float64)
 
 
 def _distribution(edges: Ints, cdf: Floats, max_tokens: int | None) -> LengthDistribution:

@@ -1,1 +1,1 @@
-"""SLO-aware scheduling: snapshot -> policy -> decision, with no engine and no web framework inside."""
+"""SLO-aware scheduling: snapshot -> policy -> decision; no engine, no web framework inside."""

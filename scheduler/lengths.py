@@ -26,7 +26,7 @@ def remaining_atoms(table: RequestTable, lengths: LengthTable, count: int) -> Fl
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _remaining_atoms(handles, generated, edges, cdf, out):  # type: ignore[no-untyped-def]
     count = out.shape[1]
     bins = edges.shape[1] - 1

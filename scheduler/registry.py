@@ -26,7 +26,7 @@ _FACTORIES: Mapping[str, Callable[[], Policy]] = {
 
 @dataclass(frozen=True, slots=True)
 class PolicyName:
-    """A name as users write it: ``base`` is the policy, ``oracle`` whether it is told true lengths."""
+    """A name as users write it: ``base`` is the policy; an ``oracle`` is told true lengths."""
 
     full: str
     base: str
@@ -39,7 +39,7 @@ class PolicyName:
         base = name.removesuffix(ORACLE_SUFFIX)
         if base not in _FACTORIES:
             near = difflib.get_close_matches(base, _FACTORIES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "choose one of them"
+            hint = f"did you mean {near[0]!r}?" if near else "choose a known one."
             raise UnknownPolicyError(
                 f"unknown policy {name!r}: {hint} Known: {', '.join(_FACTORIES)}; "
                 f"the suffix {ORACLE_SUFFIX} gives a policy the true lengths"

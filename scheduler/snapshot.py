@@ -48,60 +48,64 @@ class RequestTable:
     def __len__(self) -> int:
         return int(self.values.shape[1])
 
+    def _column(self, column: Column) -> Floats:
+        values: Floats = self.values[column]
+        return values
+
     @property
     def handle(self) -> Ints:
         """int64[n]."""
-        return self.values[Column.HANDLE].astype(np.int64)
+        return self._column(Column.HANDLE).astype(np.int64)
 
     @property
     def arrival_s(self) -> Floats:
         """float64[n]."""
-        return self.values[Column.ARRIVAL_S]
+        return self._column(Column.ARRIVAL_S)
 
     @property
     def prompt_tokens(self) -> Floats:
         """float64[n]."""
-        return self.values[Column.PROMPT_TOKENS]
+        return self._column(Column.PROMPT_TOKENS)
 
     @property
     def prefill_left(self) -> Floats:
         """float64[n]."""
-        return self.values[Column.PREFILL_LEFT]
+        return self._column(Column.PREFILL_LEFT)
 
     @property
     def generated(self) -> Floats:
         """float64[n], tokens put out so far."""
-        return self.values[Column.GENERATED]
+        return self._column(Column.GENERATED)
 
     @property
     def first_token_s(self) -> Floats:
         """float64[n], ``nan`` before the first token."""
-        return self.values[Column.FIRST_TOKEN_S]
+        return self._column(Column.FIRST_TOKEN_S)
 
     @property
     def ttft_s(self) -> Floats:
         """float64[n], the TTFT target or ``inf``."""
-        return self.values[Column.TTFT_S]
+        return self._column(Column.TTFT_S)
 
     @property
     def tpot_s(self) -> Floats:
         """float64[n], the TPOT target or ``inf``."""
-        return self.values[Column.TPOT_S]
+        return self._column(Column.TPOT_S)
 
     @property
     def e2e_s(self) -> Floats:
         """float64[n], the end-to-end target or ``inf``."""
-        return self.values[Column.E2E_S]
+        return self._column(Column.E2E_S)
 
     @property
     def priority(self) -> Floats:
         """float64[n], lower is earlier, as in vLLM."""
-        return self.values[Column.PRIORITY]
+        return self._column(Column.PRIORITY)
 
     @property
     def preemptions(self) -> Floats:
         """float64[n]."""
-        return self.values[Column.PREEMPTIONS]
+        return self._column(Column.PREEMPTIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,9 @@ class Tracker:
         try:
             return self._handles[request_id]
         except KeyError:
-            raise SnapshotError(f"request {request_id!r} is not live: it never arrived, or it ended") from None
+            raise SnapshotError(
+                f"request {request_id!r} is not live: it never arrived, or it ended"
+            ) from None
 
     def request_id(self, handle: int) -> str:
         """Return the id of the live request that has this handle."""
@@ -107,7 +109,7 @@ class Tracker:
         return handle
 
     def scheduled(self, request_id: str, tokens: int) -> None:
-        """Note that the coming step computes ``tokens`` tokens of a request; admits a waiting one."""
+        """Note that the coming step computes so many tokens of a request; admits a waiting one."""
         handle = self.handle(request_id)
         if handle in self._waiting:
             del self._waiting[handle]

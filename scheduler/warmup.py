@@ -1,5 +1,7 @@
 """Compiles what a policy will run, before an engine waits for it."""
 
+import numpy as np
+
 from predictor.distribution import LengthDistribution, log_edges
 from scheduler.latency import StepLatency
 from scheduler.registry import create_policy
@@ -18,9 +20,8 @@ def warm_up(policy_name: str) -> None:
     policy = create_policy(policy_name)
     tracker = Tracker(limits=Limits(max_num_seqs=2, max_batched_tokens=512, kv_tokens=10_000))
     edges = log_edges(max_tokens=512, bins=16)
-    lengths = LengthDistribution(
-        edges=edges, probabilities=[1 / (len(edges) - 1)] * (len(edges) - 1)
-    )
+    flat = np.full(len(edges) - 1, 1 / (len(edges) - 1))
+    lengths = LengthDistribution(edges=edges, probabilities=flat)
     for number in range(6):
         slo = Slo(e2e_s=30.0) if number % 2 else Slo(ttft_s=5.0, tpot_s=0.1)
         name = str(number)

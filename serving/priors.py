@@ -2,6 +2,8 @@
 
 from collections import defaultdict, deque
 
+import numpy as np
+
 from predictor.distribution import LengthDistribution, log_edges
 
 # Answers remembered per class, and how many make a better forecast than knowing nothing.
@@ -40,6 +42,6 @@ class ClassPriors:
             return learned.truncated(max_tokens)
         if max_tokens not in self._flat:
             edges = log_edges(max_tokens=max(max_tokens, 2), bins=32)
-            flat = [1.0 / (len(edges) - 1)] * (len(edges) - 1)
+            flat = np.full(len(edges) - 1, 1.0 / (len(edges) - 1))
             self._flat[max_tokens] = LengthDistribution(edges=edges, probabilities=flat)
         return self._flat[max_tokens]

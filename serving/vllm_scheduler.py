@@ -1,4 +1,4 @@
-"""The scheduler class that vLLM loads: ``--scheduler-cls serving.vllm_scheduler.SlotwiseScheduler``.
+"""The class for vLLM's ``--scheduler-cls serving.vllm_scheduler.SlotwiseScheduler``.
 
 Thin on purpose. It reports events to the driver, asks it before each step, and applies the
 answer through seams vLLM has anyway: the order of ``self.waiting``, ``_preempt_request`` and
@@ -33,7 +33,7 @@ class SlotwiseScheduler(TimedScheduler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.waiting = PlannedRequestQueue()
-        self._engine_token_budget = self.max_num_scheduled_tokens
+        self._engine_token_budget: int = self.max_num_scheduled_tokens
         slo_config = load_slo_config(self.settings.slo_config)
         self._classes = slo_config.slo_classes()
         self._class_names = list(self._classes)
@@ -46,7 +46,7 @@ class SlotwiseScheduler(TimedScheduler):
             policy=create_policy(self.settings.policy),
             limits=Limits(
                 max_num_seqs=self.max_num_running_reqs,
-                max_batched_tokens=self.max_num_scheduled_tokens,
+                max_batched_tokens=self._engine_token_budget,
                 kv_tokens=self._kv_tokens(self.kv_cache_config.num_blocks),
             ),
             time_box_s=self.settings.time_box_ms / 1e3,
@@ -80,7 +80,9 @@ class SlotwiseScheduler(TimedScheduler):
                 self._register(self.requests[request_id])
             tracker.scheduled(request_id, tokens)
 
-    def update_from_output(self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any) -> Any:
+    def update_from_output(
+        self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any
+    ) -> Any:
         """Take in results and report the tokens and the ends among them."""
         outputs = super().update_from_output(scheduler_output, *args, **kwargs)
         now_s = time.monotonic()
@@ -151,7 +153,7 @@ class SlotwiseScheduler(TimedScheduler):
             self._preempt_request(request, time.monotonic())
         budget = decision.token_budget
         limit = self._engine_token_budget
-        self.max_num_scheduled_tokens = limit if budget is None else min(budget, limit)
+        self.max_num_scheduled_tokens: int = limit if budget is None else min(budget, limit)
         if decision is not self._applied or self.waiting.moved:
             self._applied = decision
             self._arrange(decision)

@@ -78,7 +78,9 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
         """Steps that were served in arrival order because the policy failed."""
         return 0
 
-    def update_from_output(self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any) -> Any:
+    def update_from_output(
+        self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any
+    ) -> Any:
         """Take in results as stock vLLM does, and close the step's record."""
         outputs = super().update_from_output(scheduler_output, *args, **kwargs)
         batch = self._in_flight.pop(id(scheduler_output), None)

@@ -1,6 +1,7 @@
 """A tolerant reader of ShareGPT-format JSON."""
 
 import codecs
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -63,6 +64,7 @@ class ReadReport:
     """What came of a file: records read, usable ones, skipped ones by reason, a cut end."""
 
     path: str
+    sha256: str
     read: int
     usable: int
     skipped: Mapping[str, int]
@@ -117,7 +119,14 @@ def _read(path: Path) -> ShareGpt:
             skipped[str(reason)] += 1
     if not conversations:
         raise _unusable(path, read, skipped)
-    report = ReadReport(str(path), read, len(conversations), dict(skipped), stream.cut_end)
+    report = ReadReport(
+        path=str(path),
+        sha256=stream.sha256,
+        read=read,
+        usable=len(conversations),
+        skipped=dict(skipped),
+        cut_end=stream.cut_end,
+    )
     return ShareGpt(tuple(conversations), report)
 
 
@@ -156,11 +165,13 @@ def _turn(turn: object) -> Turn:
 class _RecordStream:
     """The JSON values of a list (or of JSON lines), decoded one by one while reading.
 
-    ``cut_end`` says, once the iteration is over, whether the last value was incomplete.
+    Once the iteration is over, ``cut_end`` says whether the last value was incomplete, and
+    ``sha256`` is that of the whole file.
     """
 
     def __init__(self, path: Path) -> None:
         self.cut_end = False
+        self.sha256 = ""
         self._path = path
         self._decoder = json.JSONDecoder()
 
@@ -175,8 +186,10 @@ class _RecordStream:
     def _values(self) -> Iterator[object]:
         decode = codecs.getincrementaldecoder("utf-8-sig")(errors="replace").decode
         buffer, opened, wanted = "", False, _CHUNK_BYTES
+        digest = hashlib.sha256()
         with self._path.open("rb") as file:
             while chunk := file.read(wanted):
+                digest.update(chunk)
                 buffer += decode(chunk)
                 if not opened and (buffer := buffer.lstrip()):
                     buffer, opened = buffer.removeprefix("["), True
@@ -187,6 +200,7 @@ class _RecordStream:
                 buffer = buffer[start:]
                 # A value longer than the buffer is tried again on twice as much text.
                 wanted = _CHUNK_BYTES if start else min(2 * wanted, 1 << 28)
+        self.sha256 = digest.hexdigest()
         self.cut_end = buffer.strip(_SEPARATORS) not in {"", "]"}
 
     def _complete(self, buffer: str) -> Iterator[tuple[object, int]]:

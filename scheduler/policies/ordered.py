@@ -36,7 +36,7 @@ def by_arrival(snapshot: Snapshot) -> Floats:
 
 
 def by_priority(snapshot: Snapshot) -> Floats:
-    """Lower priority number first, then arrival (stock vLLM V1 ``--scheduling-policy priority``)."""
+    """Lower priority number first, then arrival (vLLM V1 ``--scheduling-policy priority``)."""
     return snapshot.waiting.priority
 
 

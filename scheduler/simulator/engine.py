@@ -114,9 +114,7 @@ class SimulatedEngine:
         )
         return step_s
 
-    def _advance(
-        self, handle: int, tokens: int, end_s: float, outcomes: list[SimOutcome]
-    ) -> None:
+    def _advance(self, handle: int, tokens: int, end_s: float, outcomes: list[SimOutcome]) -> None:
         live = self._running[handle]
         request_id = live.request.request_id
         tracker = self.driver.tracker

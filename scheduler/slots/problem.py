@@ -73,16 +73,14 @@ class SlotProblem:
 
 
 def _facts(snapshot: Snapshot, table: RequestTable) -> Floats:
-    latency, now_s = snapshot.latency, snapshot.now_s
+    now_s = snapshot.now_s
     facts = np.empty((len(table), len(Fact)))
     ttft_due_s = table.arrival_s + table.ttft_s
     kept = table.first_token_s <= ttft_due_s
     streamed = np.where(kept, np.inf, -np.inf)
     pending = np.where(table.generated > 0, streamed, ttft_due_s - now_s)
-    facts[:, Fact.START_S] = latency.prefill_s(table.prefill_left > 0, table.prefill_left)
-    facts[:, Fact.RESTART_S] = latency.prefill_s(
-        np.ones(len(table)), table.prompt_tokens + table.generated
-    )
+    facts[:, Fact.START_S] = _prefill_s(snapshot, table.prefill_left)
+    facts[:, Fact.RESTART_S] = _prefill_s(snapshot, table.prompt_tokens + table.generated)
     facts[:, Fact.TTFT_DUE_S] = np.where(np.isinf(table.ttft_s), np.inf, pending)
     facts[:, Fact.E2E_DUE_S] = table.arrival_s + table.e2e_s - now_s
     facts[:, Fact.TPOT_S] = table.tpot_s
@@ -94,6 +92,13 @@ def _facts(snapshot: Snapshot, table: RequestTable) -> Floats:
     return facts
 
 
+def _prefill_s(snapshot: Snapshot, tokens: Floats) -> Floats:
+    """float64[n]: what a prefill of so many tokens adds to a step that decodes anyway."""
+    latency = snapshot.latency
+    alone_s = latency.decode_s(1.0, 0.0)
+    return np.asarray(latency.step_s(tokens > 0, tokens, 1.0, 0.0) - alone_s)
+
+
 def _step_times_s(snapshot: Snapshot, table: RequestTable, atoms: Floats) -> tuple[float, float]:
     """Time between tokens with all slots in use: with the prefills of others, and without."""
     if not len(table):
@@ -102,6 +107,6 @@ def _step_times_s(snapshot: Snapshot, table: RequestTable, atoms: Floats) -> tup
     to_come = atoms.mean(axis=1)
     context = float((table.prompt_tokens + table.generated + to_come / 2).mean())
     decode_s = float(snapshot.latency.decode_s(busy, context))
-    prefill_s = float(snapshot.latency.prefill_s(1, float(table.prompt_tokens.mean())))
+    prefill_s = float(_prefill_s(snapshot, table.prompt_tokens).mean())
     tokens = float((table.generated + to_come).mean())
     return decode_s + prefill_s * busy / max(tokens, 1.0), decode_s

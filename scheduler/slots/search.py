@@ -45,13 +45,15 @@ class SlotSearch:
         worth = np.array([values[top], values[top]])
         heat, moves = config.heat, 0
         while moves < config.max_moves and len(order) > 1 and time.perf_counter() < deadline_s:
-            _anneal(order, best, worth, heat, config.chunk, self._state, facts, atoms, terms, free_s)
+            _anneal(
+                order, best, worth, heat, config.chunk, self._state, facts, atoms, terms, free_s
+            )
             moves += config.chunk
             heat *= config.cooling
         return SearchResult(best, float(worth[1]), float(values[top]), len(seeds) + moves)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _move(order, source, target):  # type: ignore[no-untyped-def]
     """Take the candidate at ``source`` out and put it in at ``target``."""
     moved = order[source]
@@ -61,7 +63,7 @@ def _move(order, source, target):  # type: ignore[no-untyped-def]
     order[target] = moved
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _anneal(order, best, worth, heat, moves, state, facts, atoms, terms, free_s):  # type: ignore[no-untyped-def]
     """Try so many swaps and insertions; ``worth`` holds the value now and the best one.
 

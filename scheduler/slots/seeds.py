@@ -9,7 +9,12 @@ _FAR_S = 1e9
 
 
 def seed_orders(
-    problem: SlotProblem, *, chance: Floats, cost_s: Floats, index: Floats, price: float,
+    problem: SlotProblem,
+    *,
+    chance: Floats,
+    cost_s: Floats,
+    index: Floats,
+    price: float,
     previous: Ints,
 ) -> list[Ints]:
     """Index orders, int64[n] each, into the problem.
@@ -45,4 +50,5 @@ def _patched(problem: SlotProblem, by_index: Ints, previous: Ints) -> Ints:
         old_rank.get(handle, rank)
         for handle, rank in zip(problem.handle.tolist(), index_rank.tolist(), strict=True)
     ]
-    return np.lexsort((index_rank, np.array(ranks, dtype=np.int64)))
+    patched: Ints = np.lexsort((index_rank, np.array(ranks, dtype=np.int64)))
+    return patched

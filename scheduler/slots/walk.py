@@ -9,7 +9,7 @@ from scheduler.slots.problem import Fact
 _START_S, _RESTART_S = int(Fact.START_S), int(Fact.RESTART_S)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _push_root(heap, end_s):  # type: ignore[no-untyped-def]
     """Replace the smallest entry of a heap."""
     size = heap.shape[0]
@@ -27,7 +27,7 @@ def _push_root(heap, end_s):  # type: ignore[no-untyped-def]
     heap[at] = end_s
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def walk(order, facts, atoms, terms, free_s):  # type: ignore[no-untyped-def]
     """Value of an order, in kept promises; continuous batching in a few lines.
 

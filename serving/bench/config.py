@@ -18,7 +18,8 @@ class BenchConfig:
     """Settings of one ``slotwise bench`` run; rates in requests per second.
 
     ``lengths``: ``recorded`` forces each answer to the length it had in the data set,
-    ``natural`` lets the model stop by itself. ``timeout_s`` bounds one request.
+    ``natural`` lets the model stop by itself. Conversations with longer answers than
+    ``max_output_tokens`` are not sampled. ``timeout_s`` bounds one request.
     """
 
     policies: tuple[str, ...]
@@ -29,12 +30,13 @@ class BenchConfig:
     code_fraction: float = 0.5
     max_num_seqs: int = 16
     max_model_len: int = 2048
+    max_output_tokens: int = 2048
     seed: int = 0
     lengths: Lengths = "recorded"
     dataset_path: Path | None = None
     slo_config: Path | None = None
     predictor: Path | None = None
-    port: int = 8000
+    port: int = 0
     timeout_s: float = 900.0
     output: Path = Path("build/bench/result.json")
 
@@ -43,7 +45,9 @@ class BenchConfig:
         if not names:
             raise InputError("no policy named: give e.g. --policies fcfs,slotwise")
         if len(set(self.policies)) < len(self.policies):
-            raise InputError(f"a policy is named twice in {','.join(self.policies)}: name each once")
+            raise InputError(
+                f"a policy is named twice in {','.join(self.policies)}: name each once"
+            )
         if self.lengths == "natural" and (oracles := [n.full for n in names if n.oracle]):
             raise InputError(
                 f"{oracles[0]} needs to know true lengths, and with --lengths natural nobody does: "

@@ -41,9 +41,7 @@ def forecasts(
     return [_timed(predictor, request, max_total_tokens) for request in requests]
 
 
-def _timed(
-    predictor: LengthPredictor, request: WorkloadRequest, max_total_tokens: int
-) -> Forecast:
+def _timed(predictor: LengthPredictor, request: WorkloadRequest, max_total_tokens: int) -> Forecast:
     prompt = Prompt(
         text=request.prompt,
         task=request.slo_class,

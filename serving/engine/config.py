@@ -12,6 +12,7 @@ from typing import Literal
 VLLM_SERVER = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
 
 HOST = "127.0.0.1"
+_FEW_CPUS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,8 @@ class EngineConfig:
 
     ``model`` is a folder or a hub id (``serving.models.resolve``), ``served_name`` what requests
     call it. ``max_model_len`` counts prompt and answer tokens together, ``kv_cache_gib`` is the
-    memory set aside for them on a CPU. ``cpus`` are the cores that compute (``"0-1"``; ``None``
-    takes all this process may use, where vLLM alone would leave one idle). ``scheduling_policy``
+    memory set aside for them on a CPU. ``cpus`` are the cores that compute, as vLLM spells them
+    (``"0-1"``, ``"auto"``, ``"nobind"``; ``None``: see :func:`default_cpus`). ``scheduling_policy``
     must be ``priority`` for requests that carry a priority. ``extra_args`` and ``env`` come last
     and win.
     """
@@ -67,7 +68,7 @@ class EngineConfig:
         """Return the server's whole environment: this process's, ours, then ``env``."""
         ours = {
             "VLLM_CPU_KVCACHE_SPACE": str(self.kv_cache_gib),
-            "VLLM_CPU_OMP_THREADS_BIND": self.cpus or usable_cpus(),
+            "VLLM_CPU_OMP_THREADS_BIND": self.cpus or default_cpus(),
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
         }
@@ -76,11 +77,17 @@ class EngineConfig:
         return {**os.environ, **ours, **self.env}
 
 
-def usable_cpus() -> str:
-    """Return the cores that this process may run on, as ``"0,1"``."""
-    if sys.platform != "linux":
-        return "nobind"
-    return ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
+def default_cpus() -> str:
+    """Return the cores to compute on: the user's variable, both of two, else vLLM's choice.
+
+    vLLM's ``auto`` keeps one core free for its server. Of two cores that is half of the machine,
+    and a step takes a third longer.
+    """
+    chosen = os.environ.get("VLLM_CPU_OMP_THREADS_BIND")
+    if chosen is not None or sys.platform != "linux":
+        return chosen or "nobind"
+    cpus = sorted(os.sched_getaffinity(0))
+    return ",".join(str(cpu) for cpu in cpus) if len(cpus) <= _FEW_CPUS else "auto"
 
 
 def free_port() -> int:

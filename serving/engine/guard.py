@@ -15,48 +15,41 @@ import subprocess
 import sys
 import threading
 import time
-from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.02
 
-
-class _Told(Exception):  # noqa: N818 - not an error: somebody wants the engine to end
-    """The engine is to end."""
+# Blocked and waited for, so that none can interrupt the clean-up.
+_AWAITED = (signal.SIGTERM, signal.SIGCHLD)
 
 
 def main(grace_s: float, command: list[str]) -> int:
     """Run the command until it ends or is to end; return its status as a shell would."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    status = 0
-    pid = 0
-    try:
-        signal.signal(signal.SIGTERM, _tell)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        pid = _start(command)
-        threading.Thread(target=_watch_parent, daemon=True).start()
-        status = _wait_for(pid)
-    except _Told:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    finally:
-        if pid:
-            _end_group(pid, grace_s)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
+    engine = _start(command)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+    status = _wait_for(engine.pid)
+    _end_group(engine.pid, grace_s)
     return status
 
 
-def _tell(_signal: int, _frame: FrameType | None) -> None:
-    raise _Told
-
-
-def _start(command: list[str]) -> int:
-    """Start the engine in a group of its own; it dies with the guard, should that be killed."""
+def _start(command: list[str]) -> "subprocess.Popen[bytes]":
+    """Start the engine in a group of its own."""
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         process_group=0,
-        preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
-    ).pid
+        preexec_fn=_become_engine,  # noqa: PLW1509 - the guard has no thread yet
+    )
+
+
+def _become_engine() -> None:
+    """Let signals through again, and die with the guard, should that be killed."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _watch_parent() -> None:
@@ -67,12 +60,22 @@ def _watch_parent() -> None:
 
 
 def _wait_for(pid: int) -> int:
-    """Return the status of the engine's first process, reaping whatever else ends before."""
-    while True:
-        ended, status = os.waitpid(-1, 0)
-        if ended == pid:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+    """Wait until the engine's first process ends, or is to end; return its status."""
+    while signal.sigwait(_AWAITED) != signal.SIGTERM:
+        for ended, status in _reap():
+            if ended == pid:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
+    return 0
+
+
+def _reap() -> list[tuple[int, int]]:
+    """Take leave of children that have ended; orphans of the engine come to the guard, too."""
+    ended: list[tuple[int, int]] = []
+    with contextlib.suppress(ChildProcessError):
+        while (one := os.waitpid(-1, os.WNOHANG))[0]:
+            ended.append(one)
+    return ended
 
 
 def _end_group(group: int, grace_s: float) -> None:
@@ -88,10 +91,8 @@ def _end_group(group: int, grace_s: float) -> None:
 
 
 def _gone(group: int) -> bool:
-    """Whether no process of the group is left, orphans (which come to the guard) included."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+    """Whether no process of the group is left."""
+    _reap()
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

@@ -21,7 +21,7 @@ def resolve(model: str, *, prepare_known: Callable[[str], Path] = prepare) -> st
     if model in KNOWN:
         return str(prepare_known(model))
     folder = Path(model).expanduser()
-    if folder.is_dir():
+    if model and folder.is_dir():
         check_folder(folder)
         return str(folder.resolve())
     if folder.exists() or model.startswith(("/", ".", "~")) or not _HUB_ID.fullmatch(model):

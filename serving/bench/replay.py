@@ -1,0 +1,227 @@
+"""Sends requests to an OpenAI-compatible engine at their arrival times and times the answers."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import httpx
+
+from scheduler.slo import Slo, tpot_s
+from serving.bench.client import Answer, StreamMeter, ask, open_client
+from serving.bench.records import RequestRecord
+
+XargValue = str | int | float | list[float]
+EventKind = Literal["sent", "first_token", "finished"]
+
+_WATCH_S = 0.5
+_PROBE_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """One request of a workload.
+
+    ``arrival_s`` counts from the start of the replay. With ``force_length`` the answer has
+    exactly ``recorded_tokens``; otherwise the model stops by itself, at ``max_tokens`` at the
+    latest. ``priority`` (vLLM: lower is earlier) is sent unless 0, as an engine without priority
+    scheduling refuses any other. ``xargs`` reach the scheduler inside the engine.
+    """
+
+    request_id: str
+    arrival_s: float
+    prompt: str
+    slo_class: str
+    prompt_tokens: int
+    recorded_tokens: int
+    max_tokens: int
+    force_length: bool = True
+    priority: int = 0
+    xargs: Mapping[str, XargValue] = field(default_factory=dict)
+    predicted_mean_tokens: float | None = None
+    predicted_p90_tokens: float | None = None
+    prediction_s: float | None = None
+
+    def body(self, *, model: str, seed: int) -> bytes:
+        """Return the JSON body of ``/v1/chat/completions``."""
+        limit = self.recorded_tokens if self.force_length else self.max_tokens
+        document: dict[str, object] = {
+            "model": model,
+            "messages": [{"role": "user", "content": self.prompt}],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "temperature": 0,
+            "seed": seed,
+            "max_tokens": limit,
+        }
+        if self.force_length:
+            document |= {"min_tokens": limit, "ignore_eos": True}
+        if self.priority:
+            document["priority"] = self.priority
+        if self.xargs:
+            document["vllm_xargs"] = dict(self.xargs)
+        return json.dumps(document).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayEvent:
+    """Something happened to a request, ``at_s`` seconds into the replay.
+
+    ``record`` is there when the request has finished, in whatever way.
+    """
+
+    kind: EventKind
+    request: ReplayRequest
+    at_s: float
+    record: RequestRecord | None = None
+
+
+@dataclass(slots=True)
+class Replay:
+    """One run of a workload; ``records`` and ``error`` stay readable however it ends.
+
+    ``slos`` maps each class to its promise. ``timeout_s`` counts from a request's arrival.
+    ``engine_death`` (``EngineProcess.death``) is asked twice a second and answers with a reason
+    once the engine is gone; an engine that no longer takes connections counts as gone, too. All
+    requests without an answer then fail at once, and ``error`` holds the reason.
+    ``started_unix_s`` is when the replay began, to set it beside the step log.
+    """
+
+    requests: Sequence[ReplayRequest]
+    base_url: str
+    model: str
+    slos: Mapping[str, Slo]
+    timeout_s: float
+    seed: int = 0
+    on_event: Callable[[ReplayEvent], None] | None = None
+    engine_death: Callable[[], str | None] | None = None
+    records: list[RequestRecord] = field(default_factory=list, init=False)
+    error: str | None = field(default=None, init=False)
+    started_unix_s: float = field(default=0.0, init=False)
+    duration_s: float = field(default=0.0, init=False)
+    _begin_s: float = field(default=0.0, init=False)
+    _suspicion: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    async def run(self) -> None:
+        """Replay all requests; when cancelled, ``records`` has those that have finished."""
+        bodies = [request.body(model=self.model, seed=self.seed) for request in self.requests]
+        async with open_client(self.base_url) as client:
+            self._begin_s, self.started_unix_s = time.monotonic(), time.time()
+            try:
+                await self._send_all(client, bodies)
+            finally:
+                self.duration_s = self._elapsed_s()
+
+    async def _send_all(self, client: httpx.AsyncClient, bodies: list[bytes]) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._serve(client, request, body))
+                for request, body in zip(self.requests, bodies, strict=True)
+            ]
+            watch = group.create_task(self._watch(client, tasks))
+            if tasks:
+                await asyncio.wait(tasks)
+            watch.cancel()
+
+    async def _serve(self, client: httpx.AsyncClient, request: ReplayRequest, body: bytes) -> None:
+        """Send one request at its time and record how it ended."""
+        meter = StreamMeter()
+        try:
+            answer = await self._answer(client, request, body, meter)
+        except asyncio.CancelledError:
+            if self.error is None:
+                raise
+            answer = Answer("failed", self.error)
+        record = self._record(request, answer, meter)
+        self.records.append(record)
+        self._tell("finished", request, record)
+
+    async def _answer(
+        self, client: httpx.AsyncClient, request: ReplayRequest, body: bytes, meter: StreamMeter
+    ) -> Answer:
+        await asyncio.sleep(request.arrival_s - self._elapsed_s())
+        self._tell("sent", request)
+        try:
+            async with asyncio.timeout(request.arrival_s + self.timeout_s - self._elapsed_s()):
+                return await ask(
+                    client,
+                    body,
+                    request_id=request.request_id,
+                    meter=meter,
+                    on_first_token=lambda: self._tell("first_token", request),
+                )
+        except TimeoutError:
+            return Answer("timeout", f"no complete answer within {self.timeout_s:g} s")
+        except httpx.TransportError as error:
+            self._suspicion.set()
+            return Answer("failed", f"the connection failed: {str(error) or type(error).__name__}")
+        except (ValueError, KeyError, TypeError) as error:
+            return Answer("failed", f"the answer cannot be read: {error!r}")
+
+    async def _watch(self, client: httpx.AsyncClient, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Wait for the engine to die, then end all requests that are still open."""
+        while self.error is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._suspicion.wait(), _WATCH_S)
+            self.error = await self._death(client)
+        for task in tasks:
+            task.cancel()
+
+    async def _death(self, client: httpx.AsyncClient) -> str | None:
+        """Say why the engine is gone, if it is; asks its port only after a connection failed."""
+        if self.engine_death is not None and (reason := self.engine_death()):
+            return reason
+        if not self._suspicion.is_set():
+            return None
+        self._suspicion.clear()
+        try:
+            await client.get("/health", timeout=_PROBE_TIMEOUT_S)
+        except httpx.ConnectError:
+            return f"the engine at {self.base_url} died: it takes no connections any more"
+        except httpx.TransportError:
+            return None  # busy or about to die: the next failure asks again
+        return None
+
+    def _record(self, request: ReplayRequest, answer: Answer, meter: StreamMeter) -> RequestRecord:
+        slo = self.slos[request.slo_class]
+        times = self._latencies(request, meter) if answer.status == "ok" else {}
+        return RequestRecord(
+            request_id=request.request_id,
+            slo_class=request.slo_class,
+            arrival_s=request.arrival_s,
+            prompt_tokens=meter.prompt_tokens or request.prompt_tokens,
+            recorded_tokens=request.recorded_tokens,
+            status=answer.status,
+            output_tokens=meter.output_tokens,
+            met=None if slo.empty else bool(times) and slo.met(**times),
+            error=answer.error,
+            predicted_mean_tokens=request.predicted_mean_tokens,
+            predicted_p90_tokens=request.predicted_p90_tokens,
+            prediction_s=request.prediction_s,
+            **times,
+        )
+
+    def _latencies(self, request: ReplayRequest, meter: StreamMeter) -> dict[str, float]:
+        """Return the latencies of a complete answer in seconds from its scheduled arrival."""
+        assert meter.first_s is not None
+        assert meter.last_s is not None
+        arrival_s = self._begin_s + request.arrival_s
+        ttft_s, e2e_s = meter.first_s - arrival_s, meter.last_s - arrival_s
+        tokens = meter.output_tokens
+        return {
+            "ttft_s": ttft_s,
+            "tpot_s": tpot_s(e2e_s=e2e_s, ttft_s=ttft_s, output_tokens=tokens),
+            "e2e_s": e2e_s,
+        }
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._begin_s
+
+    def _tell(
+        self, kind: EventKind, request: ReplayRequest, record: RequestRecord | None = None
+    ) -> None:
+        if self.on_event:
+            self.on_event(ReplayEvent(kind, request, self._elapsed_s(), record))

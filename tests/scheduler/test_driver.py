@@ -1,0 +1,120 @@
+"""The driver: time box, fallback, and how long a decision stands."""
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from scheduler.decision import Plan, StepDecision
+from scheduler.driver import MAX_PLAN_AGE_S, Driver
+
+
+@dataclass
+class Scripted:
+    """A policy that serves the last arrival first, or fails on demand."""
+
+    name: str = "scripted"
+    follows_plan: bool = True
+    fails: bool = False
+    plans: int = 0
+    steps: int = 0
+    spend: list = field(default_factory=list)
+
+    def plan(self, snapshot, previous):
+        self.plans += 1
+        if self.fails:
+            raise ZeroDivisionError("scripted")
+        return Plan(snapshot.version, snapshot.now_s, snapshot.waiting.handle[::-1])
+
+    def step(self, snapshot, plan):
+        self.steps += 1
+        for spend in self.spend:
+            spend()
+        running = snapshot.running.handle
+        return StepDecision(order=np.concatenate([plan.order, running]), preempt=running)
+
+
+@pytest.fixture
+def driver(limits, latency):
+    return Driver(policy=Scripted(), limits=limits, latency=latency, time_box_s=10.0)
+
+
+def test_the_policy_decides(driver, arrival):
+    handles = [driver.tracker.arrived(arrival(name)) for name in "abc"]
+    assert driver.decide(now_s=0.0).order.tolist() == handles[::-1]
+
+
+def test_a_decision_stands_while_nobody_comes_or_goes(driver, arrival):
+    driver.tracker.arrived(arrival("a"))
+    for step in range(5):
+        driver.decide(now_s=step * 0.1)
+    assert (driver.policy.plans, driver.policy.steps) == (1, 1)
+    driver.tracker.arrived(arrival("b"))
+    driver.decide(now_s=0.6)
+    assert driver.policy.plans == 2
+
+
+def test_a_plan_is_made_again_when_time_has_passed(driver, arrival):
+    driver.tracker.arrived(arrival("a"))
+    driver.decide(now_s=0.0)
+    driver.decide(now_s=MAX_PLAN_AGE_S + 0.1)
+    assert driver.policy.plans == 2
+
+
+def test_a_standing_decision_preempts_once(driver, arrival):
+    handle = driver.tracker.arrived(arrival("a"))
+    driver.tracker.scheduled("a", 100)
+    assert driver.decide(now_s=0.0).preempt.tolist() == [handle]
+    assert driver.decide(now_s=0.1).preempt.tolist() == []
+
+
+def test_a_policy_that_reads_each_step_is_asked_each_step(driver, arrival):
+    driver.policy.follows_plan = False
+    driver.tracker.arrived(arrival("a"))
+    for step in range(5):
+        driver.decide(now_s=step * 0.1)
+    assert (driver.policy.plans, driver.policy.steps) == (1, 5)
+
+
+def test_a_policy_that_raises_means_arrival_order_counted_and_logged_once(driver, arrival, caplog):
+    handles = [driver.tracker.arrived(arrival(n, arrival_s=t)) for n, t in (("b", 2.0), ("a", 1.0))]
+    driver.policy.fails = True
+    with caplog.at_level(logging.WARNING):
+        for step in range(3):
+            assert driver.decide(now_s=step).order.tolist() == handles[::-1]
+    assert driver.fallbacks == 3
+    assert len(caplog.records) == 1
+    assert "ZeroDivisionError" in caplog.text
+    driver.policy.fails = False
+    assert driver.decide(now_s=3.0).order.tolist() == handles
+
+
+def test_a_policy_that_overruns_means_arrival_order(limits, latency, arrival):
+    clock = iter([0.0, 0.5, 1.0, 1.001])
+    driver = Driver(
+        policy=Scripted(), limits=limits, latency=latency, time_box_s=0.1, clock=lambda: next(clock)
+    )
+    handles = [driver.tracker.arrived(arrival(name, arrival_s=t)) for t, name in enumerate("ab")]
+    assert driver.decide(now_s=0.0).order.tolist() == handles
+    assert driver.fallbacks == 1
+    assert driver.decide(now_s=0.1).order.tolist() == handles[::-1]
+    assert driver.fallbacks == 1
+
+
+def test_arrival_order_until_the_latency_model_is_fitted(limits, latency, arrival):
+    driver = Driver(policy=Scripted(), limits=limits, time_box_s=10.0)
+    handles = [driver.tracker.arrived(arrival(name)) for name in "ab"]
+    assert driver.decide(now_s=0.0).order.tolist() == handles
+    assert driver.fallbacks == 0
+    for step in range(400):
+        decodes = 1 + step % 4
+        driver.observe_step(
+            prefills=0,
+            prefill_tokens=0,
+            decodes=decodes,
+            context_tokens=10 * step * decodes,
+            step_s=latency.step_s(0, 0, decodes, 10 * step * decodes),
+        )
+    assert driver.latency is not None
+    assert driver.decide(now_s=0.0).order.tolist() == handles[::-1]

@@ -1,0 +1,23 @@
+"""Policies by name."""
+
+import pytest
+
+from predictor.errors import UnknownPolicyError
+from scheduler.registry import PolicyName, create_policy, policy_names
+
+
+@pytest.mark.parametrize("name", policy_names())
+def test_every_policy_can_be_built_and_knows_its_name(name):
+    assert create_policy(name).name == name
+
+
+def test_the_oracle_suffix_is_the_same_policy():
+    assert PolicyName.parse("sjf-oracle") == PolicyName("sjf-oracle", "sjf", oracle=True)
+    assert create_policy("sjf-oracle").name == "sjf"
+
+
+def test_an_unknown_policy_names_the_nearest():
+    with pytest.raises(UnknownPolicyError, match="did you mean 'slotwise'"):
+        create_policy("slotwize")
+    with pytest.raises(UnknownPolicyError, match="Known: fcfs"):
+        create_policy("zzz")

@@ -1,0 +1,106 @@
+"""Command line, environment and log of an engine."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from serving.engine import EngineConfig, config
+from serving.engine.log import LogFollower, last_words
+
+
+def test_the_command_line_carries_the_settings() -> None:
+    made = EngineConfig(
+        model="/models/m",
+        port=1234,
+        max_num_seqs=8,
+        scheduler_class="pkg.mod.Class",
+        scheduling_policy="priority",
+        extra_args=("--seed", "1"),
+    ).command()
+    text = " ".join(made)
+    assert "-m vllm.entrypoints.openai.api_server --model /models/m" in text
+    assert "--port 1234" in text
+    assert "--max-num-seqs 8 --max-model-len 2048 --dtype bfloat16" in text
+    assert "--scheduler-cls pkg.mod.Class" in text
+    assert "--scheduling-policy priority" in text
+    assert "--enforce-eager --no-enable-prefix-caching" in text
+    assert made[-2:] == ("--seed", "1")
+
+
+def test_the_stock_scheduler_is_left_alone() -> None:
+    assert "--scheduler-cls" not in EngineConfig(model="m").command()
+
+
+def test_a_local_folder_needs_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
+    assert EngineConfig(model=str(tmp_path)).environment()["HF_HUB_OFFLINE"] == "1"
+    assert "HF_HUB_OFFLINE" not in EngineConfig(model="org/name").environment()
+
+
+def test_the_environment_sends_no_statistics_and_the_callers_entries_win() -> None:
+    made = EngineConfig(model="m", kv_cache_gib=3, env={"DO_NOT_TRACK": "0", "MINE": "x"})
+    environment = made.environment()
+    assert environment["VLLM_NO_USAGE_STATS"] == "1"
+    assert environment["VLLM_CPU_KVCACHE_SPACE"] == "3"
+    assert environment["DO_NOT_TRACK"] == "0"
+    assert environment["MINE"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "expected"), [({0}, "0"), ({3, 1}, "1,3"), ({0, 1, 2, 3}, "auto")]
+)
+def test_few_cores_all_compute(
+    cpus: set[int], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
+    monkeypatch.setattr(config.sys, "platform", "linux")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cpus, raising=False)
+    assert config.default_cpus() == expected
+    assert EngineConfig(model="m", cpus="5").environment()["VLLM_CPU_OMP_THREADS_BIND"] == "5"
+
+
+def test_the_users_choice_of_cores_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    assert config.default_cpus() == "nobind"
+
+
+def test_the_log_is_followed_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("hello\n")
+    follower = LogFollower(path)
+    assert follower.update() == "importing vLLM"
+    with path.open("a") as log:
+        log.write("INFO Resolved archi")
+        log.flush()
+        assert follower.update() == "importing vLLM"
+        log.write("tecture: Llama\nINFO Starting to load model x...\n")
+        log.flush()
+    assert follower.update() == "loading the weights"
+
+
+def test_last_words_are_the_errors_once_each(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    prefix = "(EngineCore pid=12) ERROR 11-21 04:09:26 [core.py:133] "
+    path.write_text(
+        f"{prefix}Traceback (most recent call last):\n"
+        f'{prefix}  File "x.py", line 1, in <module>\n'
+        f"{prefix}ValueError: no GPU\n"
+        f"{prefix}ValueError: no GPU\n"
+        "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause: {}\n"
+        "nanobind: leaked 4 instances!\n"
+        "UserWarning: resource_tracker: Error: 1 leaked objects\n"
+    )
+    assert last_words(path).splitlines() == [
+        "ValueError: no GPU",
+        "RuntimeError: Engine core initialization failed. See root cause: {}",
+    ]
+
+
+def test_without_errors_the_last_lines_speak(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("".join(f"line {number}\n" for number in range(9)))
+    assert last_words(path, lines=2) == "line 7\nline 8"
+    path.write_text("")
+    assert last_words(path) == "(its log is empty)"

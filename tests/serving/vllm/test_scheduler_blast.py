@@ -1,0 +1,215 @@
+"""Thousands of random steps on vLLM's own scheduler with our class, the model runner mocked.
+
+The configuration is a real one (vLLM reads the embedded model's folder); only the forward pass
+is made up: every request that computed all its tokens gets one more.
+"""
+
+import random
+from collections import deque
+
+import numpy as np
+import pytest
+
+from predictor.distribution import LengthDistribution
+from scheduler.decision import Plan, StepDecision
+from scheduler.latency import StepLatency
+from serving.xargs import encode
+
+pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
+pytestmark = pytest.mark.engine
+
+SLOTS = 4
+LATENCY = StepLatency(prefill=(1e-5, 0.0, 0.0, 1e-3), decode=(0.0, 1e-4, 0.0, 1e-3))
+
+
+class Chaos:
+    """Orders at random, preempts, holds back and squeezes the budget at random."""
+
+    name = "chaos"
+    follows_plan = False
+
+    def __init__(self, seed):
+        self.rng = random.Random(seed)
+
+    def plan(self, snapshot, previous):
+        return Plan(snapshot.version, snapshot.now_s, snapshot.waiting.handle)
+
+    def step(self, snapshot, plan):
+        waiting = snapshot.waiting.handle.tolist()
+        self.rng.shuffle(waiting)
+        running = snapshot.running.handle.tolist()
+        preempt = [h for h in running if self.rng.random() < 0.03]
+        held = [h for h in waiting if self.rng.random() < 0.2]
+        budget = self.rng.choice([None, None, 1, 7, 64])
+        return StepDecision(
+            order=np.array(waiting + preempt, dtype=np.int64),
+            preempt=np.array(preempt, dtype=np.int64),
+            held=np.array(held, dtype=np.int64),
+            token_budget=budget,
+        )
+
+
+@pytest.fixture
+def make_scheduler(monkeypatch, model_folder):
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+    from vllm.v1.structured_output import StructuredOutputManager
+
+    from serving.vllm_scheduler import SlotwiseScheduler
+
+    def make(policy_name="slotwise", *, policy=None, blocks=200):
+        import torch
+
+        monkeypatch.setenv("SLOTWISE_POLICY", policy_name)
+        config = EngineArgs(
+            model=str(model_folder),
+            max_num_seqs=SLOTS,
+            max_model_len=512,
+            max_num_batched_tokens=128,
+            enable_prefix_caching=False,
+            enforce_eager=True,
+            async_scheduling=True,
+        ).create_engine_config()
+        config.cache_config.num_gpu_blocks = blocks
+        spec = FullAttentionSpec(
+            block_size=16, num_kv_heads=1, head_size=16, dtype=torch.bfloat16
+        )
+        scheduler = SlotwiseScheduler(
+            vllm_config=config,
+            kv_cache_config=KVCacheConfig(
+                num_blocks=blocks,
+                kv_cache_tensors=[],
+                kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)],
+            ),
+            structured_output_manager=StructuredOutputManager(config),
+            block_size=16,
+        )
+        scheduler.driver._latency = LATENCY
+        if policy is not None:
+            scheduler.driver.policy = policy
+        return scheduler
+
+    return make
+
+
+def new_request(name, rng):
+    from vllm.sampling_params import SamplingParams
+    from vllm.v1.request import Request
+
+    tokens = rng.randint(1, 40)
+    task = rng.choice(["code", "chat"])
+    xargs = encode(slo_class=task, lengths=LengthDistribution.point(tokens))
+    if rng.random() < 0.2:
+        xargs = rng.choice([{}, {"slotwise_lengths": [1, -2]}, {"slotwise_slo_s": "x"}])
+    params = SamplingParams(max_tokens=tokens, ignore_eos=True, extra_args=xargs)
+    return Request(name, [1] * rng.randint(1, 300), params, None)
+
+
+def run_step(scheduler, in_flight, *, lag):
+    """Schedule one step and hand in the results of the one ``lag`` steps ago."""
+    from vllm.v1.outputs import ModelRunnerOutput
+
+    output = scheduler.schedule()
+    done = {
+        name: not scheduler.requests[name].is_prefill_chunk for name in output.num_scheduled_tokens
+    }
+    in_flight.append((output, done))
+    finished = []
+    while len(in_flight) > lag:
+        output, done = in_flight.popleft()
+        names = list(output.num_scheduled_tokens)
+        results = scheduler.update_from_output(
+            output,
+            ModelRunnerOutput(
+                req_ids=names,
+                req_id_to_index={name: i for i, name in enumerate(names)},
+                sampled_token_ids=[[7] if done[name] else [] for name in names],
+            ),
+        )
+        for client in results.values():
+            finished += [o.request_id for o in client.outputs if o.finish_reason is not None]
+    return finished
+
+
+def check(scheduler, live):
+    """Nobody lost, nobody twice, and our picture is the engine's."""
+    waiting = [r.request_id for r in scheduler.waiting]
+    running = [r.request_id for r in scheduler.running]
+    everywhere = waiting + running
+    assert len(everywhere) == len(set(everywhere))
+    assert set(everywhere) == set(scheduler.requests) == live
+    assert len(running) <= SLOTS
+    tracker = scheduler.driver.tracker
+    snapshot = tracker.snapshot(now_s=0.0, latency=LATENCY)
+    assert {tracker.request_id(h) for h in snapshot.running.handle.tolist()} == set(running)
+    assert {tracker.request_id(h) for h in snapshot.waiting.handle.tolist()} == set(waiting)
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("policy_name", ["slotwise", "sjf", "anneal-paper", "chaos"])
+@pytest.mark.parametrize("blocks", [40, 400])
+def test_random_steps_lose_and_repeat_nothing(make_scheduler, policy_name, lag, blocks):
+    rng = random.Random(f"{policy_name}{lag}{blocks}")
+    chaos = Chaos(1) if policy_name == "chaos" else None
+    scheduler = make_scheduler(
+        "fcfs" if chaos else policy_name, policy=chaos, blocks=blocks
+    )
+    in_flight = deque()
+    live, ended, number = set(), [], 0
+    for step in range(1500):
+        if step < 1000 and rng.random() < 0.15:
+            number += 1
+            scheduler.add_request(new_request(f"r{number}", rng))
+            live.add(f"r{number}")
+        if live and rng.random() < 0.01:
+            from vllm.v1.request import RequestStatus
+
+            gone = rng.choice(sorted(live))
+            scheduler.finish_requests(gone, RequestStatus.FINISHED_ABORTED)
+            live.discard(gone)
+        finished = run_step(scheduler, in_flight, lag=lag)
+        ended += finished
+        live -= set(finished)
+        check(scheduler, live)
+    for _ in range(6000):
+        if not live:
+            break
+        finished = run_step(scheduler, in_flight, lag=lag)
+        ended += finished
+        live -= set(finished)
+    assert not live, "some request starved"
+    assert len(ended) == len(set(ended)), "some request ended twice"
+    assert len(scheduler.driver.tracker) == 0
+    assert scheduler.fallbacks == 0
+
+
+def test_the_queue_is_served_in_the_decided_order(make_scheduler):
+    rng = random.Random(0)
+
+    class Backwards(Chaos):
+        def step(self, snapshot, plan):
+            return StepDecision(order=snapshot.waiting.handle[::-1])
+
+    scheduler = make_scheduler("fcfs", policy=Backwards(0))
+    for number in range(10):
+        scheduler.add_request(new_request(f"r{number}", rng))
+    scheduler.schedule()
+    admitted = [r.request_id for r in scheduler.running]
+    assert admitted == [f"r{n}" for n in range(9, 9 - len(admitted), -1)]
+
+
+def test_a_policy_that_raises_leaves_the_engine_running(make_scheduler):
+    class Broken(Chaos):
+        def step(self, snapshot, plan):
+            raise KeyError("broken")
+
+    rng, in_flight = random.Random(0), deque()
+    scheduler = make_scheduler("fcfs", policy=Broken(0))
+    names = {f"r{number}" for number in range(8)}
+    for name in sorted(names):
+        scheduler.add_request(new_request(name, rng))
+    ended = []
+    for _ in range(500):
+        ended += run_step(scheduler, in_flight, lag=1)
+    assert set(ended) == names
+    assert scheduler.fallbacks > 0
