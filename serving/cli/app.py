@@ -32,9 +32,7 @@ def _print_version(wanted: bool) -> None:
 def options(
     _version: Annotated[
         bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print it."
-        ),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
     ] = False,
 ) -> None:
     """SLO-aware scheduling for LLM inference with learned output lengths."""
