@@ -6,7 +6,6 @@ other file. No pickles: JSON, LightGBM's text format and numpy arrays without ob
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,8 +57,8 @@ def save(
 
     ``extra`` files (metrics, fingerprints) are stored and checked like the others.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / _INDEX).exists():
-        raise ArtifactError(f"{folder}: holds other files; give an empty or new folder")
+    if not _replaceable(folder):
+        raise ArtifactError(f"{folder}: is no artifact folder; give an empty or new folder")
     files = {**predictor.to_files(), **(extra or {})}
     index = {
         "format": FORMAT,
@@ -95,6 +94,12 @@ def load_as(wanted: type[Stored], folder: Path) -> Stored:
     return loaded
 
 
+def _replaceable(folder: Path) -> bool:
+    if not folder.exists():
+        return True
+    return folder.is_dir() and ((folder / _INDEX).exists() or not any(folder.iterdir()))
+
+
 def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
@@ -103,8 +108,13 @@ def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             (fresh / name).write_bytes(content)
         if folder.exists():
-            shutil.move(folder, old)
-        fresh.replace(folder)
+            folder.replace(old)
+        try:
+            fresh.replace(folder)
+        except OSError:
+            if old.exists():
+                old.replace(folder)
+            raise
 
 
 def _index(folder: Path) -> _Index:

@@ -266,7 +266,7 @@ def _knots(logs: Floats, tail: Floats) -> Floats:
     starts = np.zeros((len(logs), 1))
     knots = np.hstack((starts, ordered, ordered[:, -1:] + tail))
     # Equal knots would make the CDF jump; a hair apart it stays a function.
-    spacing: Floats = np.arange(knots.shape[1]) * 1e-9
+    spacing = np.arange(knots.shape[1], dtype=np.float64) * 1e-9
     return np.asarray(knots + spacing, dtype=np.float64)
 
 

@@ -186,9 +186,9 @@ class LatencyFitter:
         drifting = abs(self._drift[kind]) > 0.5
         weight = 1.0 if drifting or not clipped else config.huber / abs(off)
         row /= expected
-        gram = self._grams[kind]
-        gram *= 0.5 ** (1 / (config.drift_steps if drifting else config.half_life_steps))
-        gram += np.multiply.outer(row * weight, row)
+        faded = self._grams if drifting else self._grams[kind]  # a new machine is new to both
+        faded *= 0.5 ** (1 / (config.drift_steps if drifting else config.half_life_steps))
+        self._grams[kind] += np.multiply.outer(row * weight, row)
 
     def _bootstrap(self, rows: Floats) -> None:
         """Reweigh ``rows``, float64[n, 9], until stalls among them have lost their pull."""
@@ -273,12 +273,12 @@ def _solve(gram: Floats, target: Floats, before: Floats, ridge: float) -> Floats
 
     Columns are scaled to one, so that ``ridge`` is relative to the data in each direction.
     """
-    scale = np.sqrt(gram.diagonal())
+    scale: Floats = np.sqrt(gram.diagonal())
     scale[scale == 0] = 1.0
     lower = np.linalg.cholesky(gram / np.multiply.outer(scale, scale) + ridge * np.eye(4))
     right = target / scale + ridge * scale * before
-    solution = np.asarray(nnls(lower.T, np.linalg.solve(lower, right))[0], dtype=np.float64)
-    return solution / scale
+    solution: Floats = nnls(lower.T, np.linalg.solve(lower, right))[0] / scale
+    return solution
 
 
 def _four(values: Floats | list[float]) -> Coefficients:

@@ -15,8 +15,8 @@ class StepRecord:
     ``prefills`` requests computed ``prefill_tokens`` prompt tokens in all, on top of
     ``prefill_context_tokens`` already cached ones; ``decodes`` requests
     computed one token each over ``context_tokens`` cached tokens in all. ``schedule_s`` is the
-    whole time inside the scheduler before the step, ``added_s`` the part of it that is
-    Slotwise's own (0 for a stock scheduler).
+    whole time inside the scheduler before the step, ``added_s`` all of Slotwise's own time since
+    the step before, wherever it was spent (next to 0 for a stock scheduler).
     """
 
     at_s: float

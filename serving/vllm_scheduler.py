@@ -61,7 +61,9 @@ class SlotwiseScheduler(TimedScheduler):
     def add_request(self, request: Request) -> None:
         """Take in a new request."""
         super().add_request(request)
+        started_s = time.perf_counter()
         self._register(request)
+        self.own_s += time.perf_counter() - started_s
 
     def before_step(self) -> float:
         """Ask the policy and apply its decision; returns the seconds it took."""
@@ -85,7 +87,7 @@ class SlotwiseScheduler(TimedScheduler):
     ) -> Any:
         """Take in results and report the tokens and the ends among them."""
         outputs = super().update_from_output(scheduler_output, *args, **kwargs)
-        now_s = time.monotonic()
+        started_s, now_s = time.perf_counter(), time.monotonic()
         for client in outputs.values():
             for output in client.outputs:
                 if output.request_id in self.driver.tracker:
@@ -95,10 +97,12 @@ class SlotwiseScheduler(TimedScheduler):
                         )
                     if output.finish_reason is not None:
                         self._forget(output.request_id)
+        self.own_s += time.perf_counter() - started_s
         return outputs
 
     def step_done(self, batch: StepBatch, step_s: float) -> None:
         """Feed the latency model."""
+        started_s = time.perf_counter()
         self.driver.observe_step(
             prefills=batch.prefills,
             prefill_tokens=batch.prefill_tokens,
@@ -106,6 +110,7 @@ class SlotwiseScheduler(TimedScheduler):
             context_tokens=batch.context_tokens,
             step_s=step_s,
         )
+        self.own_s += time.perf_counter() - started_s
 
     def finish_requests(self, request_ids: Any, finished_status: RequestStatus) -> list[Request]:
         """End requests from outside (a client that went away) and forget them."""

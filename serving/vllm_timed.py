@@ -47,6 +47,8 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
         self._last_results_s = 0.0
         # Preemptions since the last step, vLLM's own for want of memory included.
         self._preempted = 0
+        # Seconds of our own outside `schedule()` since the last step; charged to the next one.
+        self.own_s = 0.0
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Schedule as stock vLLM does, and remember what the step computes."""
@@ -58,8 +60,9 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
             batch = self._batch(output)
             self.after_schedule(output)
             ended_s = time.perf_counter()
-            batch.added_s = added_s + (ended_s - resumed_s)
+            batch.added_s = added_s + (ended_s - resumed_s) + self.own_s
             batch.schedule_s = ended_s - started_s
+            self.own_s = 0.0
             self._in_flight[id(output)] = batch
         return output
 

@@ -109,8 +109,10 @@ def cache_folder() -> Path:
 
 
 def _parsed(file: Path, content: bytes) -> "Tokenizer":
-    from tokenizers import Tokenizer  # noqa: PLC0415 - comes with the engine, not with the base
-
+    try:
+        from tokenizers import Tokenizer  # noqa: PLC0415 - comes with the engine
+    except ImportError as error:
+        raise ModelError(f"{file}: counting tokens needs: pip install tokenizers") from error
     try:
         tokenizer = Tokenizer.from_buffer(content)
     except ValueError as error:

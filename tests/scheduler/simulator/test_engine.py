@@ -82,7 +82,9 @@ def test_slotwise_keeps_more_promises_than_simple_rules(seed):
 
 def test_slotwise_is_no_worse_than_fcfs_without_a_queue():
     easy = [
-        SimRequest(str(n), 20.0 * n, 50, 100, CODE if n % 2 else CHAT, LengthDistribution.point(100))
+        SimRequest(
+            str(n), 20.0 * n, 50, 100, CODE if n % 2 else CHAT, LengthDistribution.point(100)
+        )
         for n in range(10)
     ]
     for policy in (create_policy("fcfs"), repeatable()):

@@ -1,11 +1,10 @@
 """Command line, environment and log of an engine."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from serving.engine import EngineConfig, config
+from serving.engine import EngineConfig, layout
 from serving.engine.log import LogFollower, last_words
 
 
@@ -49,21 +48,32 @@ def test_the_environment_sends_no_statistics_and_the_callers_entries_win() -> No
 
 
 @pytest.mark.parametrize(
-    ("cpus", "expected"), [({0}, "0"), ({3, 1}, "1,3"), ({0, 1, 2, 3}, "auto")]
+    ("cores", "cpu_build", "expected"),
+    [(1, True, "compact"), (2, True, "compact"), (4, True, "standard"), (2, False, "standard")],
 )
-def test_few_cores_all_compute(
-    cpus: set[int], expected: str, monkeypatch: pytest.MonkeyPatch
+def test_few_cores_all_compute_in_one_process(
+    cores: int, cpu_build: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
-    monkeypatch.setattr(config.sys, "platform", "linux")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cpus, raising=False)
-    assert config.default_cpus() == expected
-    assert EngineConfig(model="m", cpus="5").environment()["VLLM_CPU_OMP_THREADS_BIND"] == "5"
+    monkeypatch.setattr(layout, "_cores", lambda: cores)
+    monkeypatch.setattr(layout, "_cpu_build", lambda: cpu_build)
+    assert layout.default() == expected
+    assert ("uni" in EngineConfig(model="m").command()) is (expected == "compact")
+
+
+def test_the_compact_layout_computes_on_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "_cores", lambda: 2)
+    environment = EngineConfig(model="m", layout="compact").environment()
+    assert environment["OMP_NUM_THREADS"] == "2"
+    assert environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
 
 
 def test_the_users_choice_of_cores_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    assert config.default_cpus() == "nobind"
+    monkeypatch.setattr(layout, "_cores", lambda: 2)
+    monkeypatch.setattr(layout, "_cpu_build", lambda: True)
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0-1")
+    assert layout.default() == "standard"
+    assert EngineConfig(model="m").environment()["VLLM_CPU_OMP_THREADS_BIND"] == "0-1"
 
 
 def test_the_log_is_followed_line_by_line(tmp_path: Path) -> None:

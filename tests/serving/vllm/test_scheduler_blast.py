@@ -71,9 +71,7 @@ def make_scheduler(monkeypatch, model_folder):
             async_scheduling=True,
         ).create_engine_config()
         config.cache_config.num_gpu_blocks = blocks
-        spec = FullAttentionSpec(
-            block_size=16, num_kv_heads=1, head_size=16, dtype=torch.bfloat16
-        )
+        spec = FullAttentionSpec(block_size=16, num_kv_heads=1, head_size=16, dtype=torch.bfloat16)
         scheduler = SlotwiseScheduler(
             vllm_config=config,
             kv_cache_config=KVCacheConfig(
@@ -151,9 +149,7 @@ def check(scheduler, live):
 def test_random_steps_lose_and_repeat_nothing(make_scheduler, policy_name, lag, blocks):
     rng = random.Random(f"{policy_name}{lag}{blocks}")
     chaos = Chaos(1) if policy_name == "chaos" else None
-    scheduler = make_scheduler(
-        "fcfs" if chaos else policy_name, policy=chaos, blocks=blocks
-    )
+    scheduler = make_scheduler("fcfs" if chaos else policy_name, policy=chaos, blocks=blocks)
     in_flight = deque()
     live, ended, number = set(), [], 0
     for step in range(1500):
