@@ -1,83 +1,93 @@
-"""Every order and every cut: the reference for small instances (section 4), compiled."""
+"""The true optimum of small problems, to judge the search by."""
+
+import time
 
 import numpy as np
 from numba import njit
 
-from scheduler.annealing.objective import evaluate
-from scheduler.annealing.problem import BatchProblem
-from scheduler.annealing.search import AnnealResult
+from scheduler.annealing.objective import evaluate, new_state, new_tables, value_of
+from scheduler.annealing.problem import AnnealProblem
+from scheduler.annealing.result import AnnealResult
 from scheduler.snapshot import Ints
 
-MAX_REQUESTS = 8
+LARGEST = 8
 
 
-def exhaustive(problem: BatchProblem) -> AnnealResult:
-    """Return the best of all n! orders and 2^(n-1) cuts within the batch limit; n <= 8.
+def exhaustive(problem: AnnealProblem) -> AnnealResult:
+    """Return the best of all n! orders x 2^(n - 1) cuts within the batch limit; n <= 8.
 
-    Cost: some seconds at n = 8. Raises ``ValueError`` for larger instances.
+    The order inside a batch changes nothing, so that each set of requests is tried once as a
+    batch: 545,835 states for n = 8, about 30 ms. ``seed_value`` is that of arrival order.
     """
-    n = len(problem)
-    if not 1 <= n <= MAX_REQUESTS:
-        raise ValueError(f"{n} requests: exhaustive search takes 1 to {MAX_REQUESTS}")
-    order, sizes = np.arange(n), np.zeros(n, dtype=np.int64)
-    best, batches, tried = _search(order, sizes, problem.max_batch, problem.arrays())
-    return AnnealResult(order, sizes[:batches].copy(), best, best, tried, 0.0)
-
-
-@njit(cache=True, nogil=True)
-def _cut(n, bits, max_batch, sizes):  # type: ignore[no-untyped-def]
-    """Batch sizes of the cut whose bit k says whether a batch ends after position k."""
-    batches, size = 0, 0
-    for k in range(n):
-        size += 1
-        if size > max_batch:
-            return 0
-        if k == n - 1 or (bits >> k) & 1:
-            sizes[batches] = size
-            batches += 1
-            size = 0
-    return batches
-
-
-@njit(cache=True, nogil=True)
-def _search(best_order, best_sizes, max_batch, arrays):  # type: ignore[no-untyped-def]
-    """Walk all orders by Heap's algorithm; leaves the best plan in the arrays handed in."""
-    n = best_order.shape[0]
-    order, sizes = np.arange(n), np.zeros(n, dtype=np.int64)
-    turns = np.zeros(n, dtype=np.int64)
-    best, best_batches, tried = -1.0, 0, 0
-    depth = 0
-    fresh = True
-    while True:
-        if fresh:
-            for bits in range(1 << (n - 1)):
-                batches = _cut(n, bits, max_batch, sizes)
-                if batches == 0:
-                    continue
-                tried += 1
-                value, _kept = evaluate(order, sizes, batches, *arrays)
-                if value > best:
-                    best, best_batches = value, batches
-                    best_order[:], best_sizes[:] = order, sizes
-            fresh = False
-        if depth >= n:
-            return best, best_batches, tried
-        if turns[depth] < depth:
-            other = 0 if depth % 2 == 0 else turns[depth]
-            order[other], order[depth] = order[depth], order[other]
-            turns[depth] += 1
-            depth = 0
-            fresh = True
-        else:
-            turns[depth] = 0
-            depth += 1
-
-
-def check_plan(problem: BatchProblem, order: Ints, sizes: Ints) -> bool:
-    """Whether order and sizes are a plan of this problem."""
-    return (
-        sorted(order.tolist()) == list(range(len(problem)))
-        and int(sizes.sum()) == len(problem)
-        and bool((sizes >= 1).all())
-        and bool((sizes <= problem.max_batch).all())
+    n, scenarios = problem.output_tokens.shape
+    if n > LARGEST:
+        raise ValueError(f"{n} requests are too many to try every order; at most {LARGEST}")
+    started = time.monotonic()
+    if not n:
+        nobody = np.empty(0, dtype=np.int64)
+        return AnnealResult(nobody, nobody, 0.0, 0.0, 0, 0.0)
+    best = new_state(n, scenarios)
+    value, evaluations = _enumerate(
+        new_tables(problem), new_state(n, scenarios), best, problem.max_batch
     )
+    sizes = np.diff(np.flatnonzero(best.starts), append=n)
+    seed_value = value_of(problem, *_arrival(problem))
+    return AnnealResult(
+        order=best.order,
+        batch_sizes=sizes,
+        value=value,
+        seed_value=seed_value,
+        evaluations=evaluations,
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def _arrival(problem: AnnealProblem) -> tuple[Ints, Ints]:
+    order = np.argsort(-problem.waited_s, kind="stable")
+    starts = np.arange(0, len(problem), problem.max_batch)
+    return order, np.diff(starts, append=len(problem))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _enumerate(tables, state, best, limit):  # type: ignore[no-untyped-def]
+    """Walk all ordered partitions: at each depth one subset of those left is the next batch."""
+    n = state.order.shape[0]
+    left = np.zeros(n + 1, dtype=np.int64)
+    batch = np.zeros(n + 1, dtype=np.int64)
+    start = np.zeros(n + 1, dtype=np.int64)
+    left[0] = (1 << n) - 1
+    batch[0] = left[0]
+    best_value, states, depth = -1.0, 0, 0
+    while depth >= 0:
+        chosen = batch[depth]
+        if chosen == 0:
+            depth -= 1
+            continue
+        batch[depth] = (chosen - 1) & left[depth]
+        end = _place(state, start[depth], chosen)
+        if end - start[depth] > limit:
+            continue
+        rest = left[depth] & ~chosen
+        if rest:
+            depth += 1
+            left[depth], batch[depth], start[depth] = rest, rest, end
+            continue
+        states += 1
+        value = evaluate(tables, state, 0)
+        if value > best_value:
+            best_value = value
+            best.order[:] = state.order
+            best.starts[:] = state.starts
+    return best_value, states
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _place(state, start, chosen):  # type: ignore[no-untyped-def]
+    """Write the requests of the bit set ``chosen`` as a batch at ``start``; return its end."""
+    at = start
+    for request in range(state.order.shape[0]):
+        if chosen >> request & 1:
+            state.order[at] = request
+            state.starts[at] = at == start
+            at += 1
+    return at

@@ -1,82 +1,144 @@
-"""G = n / t of an order cut into batches (section 3), compiled."""
+"""The objective G = n / t of an order cut into batches (arXiv 2504.14966, section 4).
+
+In each scenario a batch of b requests begins when the one ahead has ended and ends with its
+longest request; request i takes prefill(b, l_i) plus the decode steps of its output. n is the
+mean over the scenarios of how many requests meet their SLO, so a request counts with the share
+of its lengths that meet it; t is the mean sum of the end-to-end latencies.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from scheduler.annealing.problem import BatchProblem
-from scheduler.snapshot import Ints
+from scheduler.annealing.problem import AnnealProblem
+from scheduler.snapshot import Floats, Ints
 
-
-@njit(cache=True, nogil=True)
-def _most_tokens(time_s, constant_s, slope_s):  # type: ignore[no-untyped-def]
-    """The most tokens whose decode time, ``c t + s t (t - 1) / 2``, is within ``time_s``."""
-    if time_s <= 0.0:
-        return 0.0
-    if slope_s <= 0.0:
-        return time_s / constant_s if constant_s > 0.0 else np.inf
-    linear = constant_s - slope_s / 2.0
-    return (np.sqrt(linear * linear + 2.0 * slope_s * time_s) - linear) / slope_s
+# Keeps G finite where a latency model says that nothing takes time.
+_TINY_S = 1e-12
 
 
-@njit(cache=True, nogil=True)
-def _share_within(atoms, i, limit):  # type: ignore[no-untyped-def]
-    """Share of the ascending atoms of request i that are at most ``limit``."""
-    low, high = 0, atoms.shape[1]
-    while low < high:
-        middle = (low + high) // 2
-        if atoms[i, middle] <= limit:
-            low = middle + 1
-        else:
-            high = middle
-    return low / atoms.shape[1]
+class Tables(NamedTuple):
+    """Everything the search asks of a problem, by batch size, request and scenario.
 
-
-@njit(cache=True, nogil=True)
-def evaluate(  # type: ignore[no-untyped-def]
-    order, sizes, batches, prompt_tokens, atoms, moments, waited_s, ttft_s, tpot_s, e2e_s, coef
-):
-    """G, and the expected number of promises kept, of ``order`` cut into ``sizes[:batches]``.
-
-    A batch prefills together; each of its requests then decodes at the batch's size until it
-    is done, and the next batch begins when the longest (in expectation) is. n sums the
-    share of each request's atoms that keep its promise, t the expected latencies.
-    O(n log Q): about 20 ns per request.
+    ``run_s`` float64[B, n, Q]: seconds of request i in a batch of b + 1 in scenario q.
+    ``slack_s`` float64[B, n, Q]: the wait ahead of the batch under which it still meets its
+    SLO; ``-inf``: none does, or nothing was promised. ``waited_s`` float64[n].
     """
-    begin_s = kept = total_s = 0.0
-    first = 0
-    for k in range(batches):
-        b = sizes[k]
-        mean = 0.0
-        for p in range(first, first + b):
-            mean += prompt_tokens[order[p]]
-        mean /= b
-        prefill_s = (coef[0] * b + coef[2]) * mean + coef[1] * b + coef[3]
-        slope_s = coef[4] * b + coef[6]
-        longest_s = 0.0
-        for p in range(first, first + b):
-            i = order[p]
-            first_s = waited_s[i] + begin_s + prefill_s
-            constant_s = coef[5] * b + coef[7] + slope_s * prompt_tokens[i]
-            mean_s = constant_s * moments[i, 0] + slope_s * moments[i, 1]
-            if first_s <= ttft_s[i]:
-                limit = np.inf
-                if e2e_s[i] < np.inf:
-                    limit = _most_tokens(e2e_s[i] - first_s, constant_s, slope_s)
-                if tpot_s[i] < np.inf:
-                    spare_s = tpot_s[i] - constant_s
-                    if spare_s < 0.0:
-                        limit = 0.0
-                    elif slope_s > 0.0:
-                        limit = min(limit, 1.0 + 2.0 * spare_s / slope_s)
-                kept += _share_within(atoms, i, limit)
-            total_s += first_s + mean_s
-            longest_s = max(longest_s, mean_s)
-        begin_s += prefill_s + longest_s
-        first += b
-    return kept / total_s, kept
+
+    run_s: Floats
+    slack_s: Floats
+    waited_s: Floats
+    promised: int
 
 
-def value(problem: BatchProblem, order: Ints, sizes: Ints) -> float:
-    """Return G of one plan; ``sizes`` are its batch sizes and sum to n."""
-    g, _ = evaluate(order, sizes, len(sizes), *problem.arrays())
-    return float(g)
+class State(NamedTuple):
+    """An order cut into batches, with the objective's sums up to each cut.
+
+    ``order`` int64[n]; ``starts`` bool[n] marks the first position of each batch. At each
+    start (and at n): ``wait_s`` float64[n + 1, Q], the time of all batches ahead; ``met``
+    and ``latency_s`` float64[n + 1], sums over the requests ahead.
+    """
+
+    order: Ints
+    starts: NDArray[np.bool_]
+    wait_s: Floats
+    met: Floats
+    latency_s: Floats
+
+
+def new_tables(problem: AnnealProblem) -> Tables:
+    """Compute the tables; O(B n Q)."""
+    shape = (min(problem.max_batch, len(problem)), *problem.output_tokens.shape)
+    run_s, slack_s = np.empty(shape), np.empty(shape)
+    promised = _fill_tables(
+        problem.prompt_tokens,
+        problem.output_tokens,
+        problem.waited_s,
+        problem.ttft_s,
+        problem.tpot_s,
+        problem.e2e_s,
+        np.array(problem.latency.prefill + problem.latency.decode),
+        run_s,
+        slack_s,
+    )
+    return Tables(run_s, slack_s, problem.waited_s, promised)
+
+
+def new_state(requests: int, scenarios: int) -> State:
+    """Return room for a state; the sums ahead of position 0 are zero already."""
+    return State(
+        order=np.arange(requests),
+        starts=np.ones(requests, dtype=np.bool_),
+        wait_s=np.zeros((requests + 1, scenarios)),
+        met=np.zeros(requests + 1),
+        latency_s=np.zeros(requests + 1),
+    )
+
+
+def value_of(problem: AnnealProblem, order: Ints, batch_sizes: Ints) -> float:
+    """G of one order and its cuts, in promises kept per second of latency."""
+    if not len(problem):
+        return 0.0
+    state = new_state(*problem.output_tokens.shape)
+    state.order[:] = order
+    state.starts[:] = False
+    state.starts[np.cumsum(batch_sizes) - batch_sizes] = True
+    return float(evaluate(new_tables(problem), state, 0))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def evaluate(tables, state, first):  # type: ignore[no-untyped-def]
+    """Return G after bringing the sums up to date from the batch starting at ``first`` on."""
+    run_s, slack_s, waited_s = tables.run_s, tables.slack_s, tables.waited_s
+    order, starts, wait_s = state.order, state.starts, state.wait_s
+    n, scenarios = order.shape[0], run_s.shape[2]
+    start = first
+    while start < n:
+        end = start + 1
+        while end < n and not starts[end]:
+            end += 1
+        size = end - start - 1
+        met = 0
+        latency = 0.0
+        for q in range(scenarios):
+            ahead = wait_s[start, q]
+            longest = 0.0
+            for position in range(start, end):
+                request = order[position]
+                run = run_s[size, request, q]
+                met += ahead <= slack_s[size, request, q]
+                latency += run
+                longest = max(longest, run)
+            latency += ahead * (end - start)
+            wait_s[end, q] = ahead + longest
+        state.met[end] = state.met[start] + met / scenarios
+        waited = 0.0
+        for position in range(start, end):
+            waited += waited_s[order[position]]
+        state.latency_s[end] = state.latency_s[start] + latency / scenarios + waited
+        start = end
+    return state.met[n] / max(state.latency_s[n], _TINY_S)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _fill_tables(prompts, outputs, waited_s, ttft_s, tpot_s, e2e_s, c, run_s, slack_s):  # type: ignore[no-untyped-def]
+    """Fill both tables; ``c`` float64[8] = a1..a4, d1..d4. Returns how many were promised."""
+    promised = 0
+    for i in range(outputs.shape[0]):
+        has_promise = min(ttft_s[i], tpot_s[i], e2e_s[i]) < np.inf
+        promised += has_promise
+        for size in range(run_s.shape[0]):
+            b = size + 1.0
+            prefill = (c[0] * b + c[2]) * prompts[i] + c[1] * b + c[3]
+            for q in range(outputs.shape[1]):
+                tokens = outputs[i, q]
+                context = prompts[i] + (tokens - 1.0) / 2.0
+                token_s = (c[4] * b + c[6]) * context + c[5] * b + c[7]
+                run = prefill + tokens * token_s
+                run_s[size, i, q] = run
+                slack = min(e2e_s[i] - run, ttft_s[i] - prefill) - waited_s[i]
+                kept = has_promise and token_s <= tpot_s[i]
+                slack_s[size, i, q] = slack if kept else -np.inf
+    return promised
