@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from scheduler.annealing.config import AnnealConfig
-from scheduler.annealing.problem import BatchProblem
-from scheduler.annealing.search import anneal
+from scheduler.annealing import AnnealConfig, AnnealProblem, anneal
 from scheduler.decision import Plan, StepDecision, no_handles
 from scheduler.lengths import remaining_atoms
 from scheduler.snapshot import Floats, RequestTable, Snapshot
@@ -24,7 +22,7 @@ class AnnealPaperPolicy:
     follows_plan = True
 
     def __init__(self, config: AnnealConfig | None = None) -> None:
-        self._config = config or AnnealConfig(early_exit=True, insert=False)
+        self._config = config or AnnealConfig.paper(time_box_s=1e-3)
         self._rng = np.random.default_rng(self._config.seed)
 
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan:  # noqa: ARG002
@@ -46,11 +44,11 @@ class AnnealPaperPolicy:
         """Serve in the planned order."""
         return StepDecision(order=snapshot.waiting.handle if plan is None else plan.order)
 
-    def _problem(self, snapshot: Snapshot) -> BatchProblem:
+    def _problem(self, snapshot: Snapshot) -> AnnealProblem:
         waiting = snapshot.waiting
-        return BatchProblem.build(
+        return AnnealProblem.create(
             prompt_tokens=waiting.prefill_left,
-            atoms=self._drawn_tokens(snapshot)[:, None],
+            output_tokens=self._drawn_tokens(snapshot),
             latency=snapshot.latency,
             max_batch=snapshot.limits.max_num_seqs,
             waited_s=snapshot.now_s - waiting.arrival_s,
