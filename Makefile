@@ -34,11 +34,12 @@ $(DEV): $(RUNTIME)
 setup: $(DEV) ## Install everything into .venv
 
 demo: $(RUNTIME) ## Replay real prompts on a real engine: stock FCFS, stock priority, Slotwise
-	$(BIN)/slotwise bench --policies fcfs,priority,slotwise --num-prompts 96 --request-rate 1.6 \
-		--output build/demo/result.json
+	$(BIN)/slotwise bench --policies fcfs,priority,slotwise --num-prompts 96 --request-rate 2.4 \
+		--max-output-tokens 320 --output build/demo/result.json
 
 bench: $(RUNTIME) ## The reference point: seven policies, about half an hour
-	$(BIN)/slotwise bench --policies fcfs,priority,sjf,sjf-oracle,anneal-paper,slotwise,slotwise-oracle \
+	$(BIN)/slotwise bench \
+		--policies fcfs,slotwise,slotwise-oracle,sjf-oracle,priority,sjf,anneal-paper \
 		--num-prompts 160 --request-rate 1.6 --max-num-seqs 16 --output build/bench/result.json
 
 test: lint ## Lint, types, and all tests, a real engine included

@@ -7,37 +7,37 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class AnnealConfig:
-    """Settings of one search; the temperatures are those of arXiv 2504.14966, section 5.
+    """Settings of one search; :meth:`paper` has those of arXiv 2504.14966, section 5.
 
-    A round cools from ``t_start`` to ``t_min`` by ``decay``, ``moves_per_temperature`` moves
-    at each. The published temperatures are far above any change of G = n / t, so that nothing
-    is ever refused; with ``normalise`` a change is counted in thousandths of the G the round
-    began with (T = 500: half of G is lost with probability 1/e; T = 20: a fiftieth is).
+    A round cools from ``t_start`` to ``t_min`` by ``decay``, with ``moves_per_temperature``
+    moves at each temperature. With ``normalise`` a change of G counts in thousandths of the G
+    that the round began with: at T = 100 a loss of a tenth of G is accepted with probability
+    1/e. Without it the change counts in promises per second, as published; at the published
+    temperatures that accepts everything, a random walk that remembers its best state.
 
-    Beyond the paper: ``rounds`` > 1 begins again from the best state found, at
-    ``t_reheat``; ``extended_moves`` adds *jump* (into any batch, or into one of its own),
-    *split* and *merge* to squeeze, delay and swap. ``early_exit``: when ascending predicted
-    latency meets every promise, it is the answer. The search ends with its rounds, at
-    ``time_box_s`` after :func:`~scheduler.annealing.anneal` was called or after
-    ``max_evaluations`` of the objective; only the last is the same on every machine.
+    Beyond the paper: ``rounds`` > 1 begins again from the best state found, and
+    ``extended_moves`` adds *jump* (into any batch, or into one of its own), *split* and
+    *merge* to squeeze, delay and swap. ``early_exit`` (the paper): when ascending predicted
+    latency meets every promise, it is the answer, though G may still rise. The search ends with its rounds, at ``time_box_s`` after
+    :func:`~scheduler.annealing.anneal` was called or after ``max_evaluations`` of the
+    objective; bounded by rounds or evaluations it is deterministic for its ``seed``.
     """
 
-    t_start: float = 500.0
-    t_min: float = 20.0
-    t_reheat: float = 200.0
-    decay: float = 0.95
+    t_start: float = 100.0
+    t_min: float = 5.0
+    decay: float = 0.8
     moves_per_temperature: int = 100
     rounds: int = 16
     normalise: bool = True
     extended_moves: bool = True
-    early_exit: bool = True
+    early_exit: bool = False
     time_box_s: float = 1e-3
     max_evaluations: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.t_start >= self.t_min > 0 or not self.t_reheat >= self.t_min:
-            raise ValueError("temperatures must keep t_start, t_reheat >= t_min > 0")
+        if not self.t_start >= self.t_min > 0:
+            raise ValueError("temperatures must keep t_start >= t_min > 0")
         if not 0 < self.decay < 1:
             raise ValueError(f"decay is {self.decay}: it must lie between 0 and 1")
         if self.moves_per_temperature < 1 or self.rounds < 1 or not self.time_box_s > 0:
@@ -47,5 +47,15 @@ class AnnealConfig:
 
     @classmethod
     def paper(cls, *, seed: int = 0, time_box_s: float = inf) -> Self:
-        """One round of the three published moves (about 6,300), temperatures normalised."""
-        return cls(rounds=1, extended_moves=False, seed=seed, time_box_s=time_box_s)
+        """One published round, 63 temperatures x 100 of the three moves; normalised."""
+        return cls(
+            t_start=500.0,
+            t_min=20.0,
+            decay=0.95,
+            moves_per_temperature=100,
+            rounds=1,
+            extended_moves=False,
+            early_exit=True,
+            seed=seed,
+            time_box_s=time_box_s,
+        )

@@ -88,7 +88,7 @@ def value_of(problem: AnnealProblem, order: Ints, batch_sizes: Ints) -> float:
     return float(evaluate(new_tables(problem), state, 0))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def evaluate(tables, state, first):  # type: ignore[no-untyped-def]
     """Return G after bringing the sums up to date from the batch starting at ``first`` on."""
     run_s, slack_s, waited_s = tables.run_s, tables.slack_s, tables.waited_s
@@ -122,7 +122,7 @@ def evaluate(tables, state, first):  # type: ignore[no-untyped-def]
     return state.met[n] / max(state.latency_s[n], _TINY_S)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _fill_tables(prompts, outputs, waited_s, ttft_s, tpot_s, e2e_s, c, run_s, slack_s):  # type: ignore[no-untyped-def]
     """Fill both tables; ``c`` float64[8] = a1..a4, d1..d4. Returns how many were promised."""
     promised = 0

@@ -62,8 +62,8 @@ def anneal(problem: AnnealProblem, config: AnnealConfig | None = None) -> Anneal
     )
 
 
-def _schedule(config: AnnealConfig) -> tuple[float, float, float, float]:
-    return config.t_start, config.t_reheat, config.t_min, config.decay
+def _schedule(config: AnnealConfig) -> tuple[float, float, float]:
+    return config.t_start, config.t_min, config.decay
 
 
 def _deadline_ns(started_ns: int, time_box_s: float) -> int:
@@ -74,7 +74,7 @@ def _sizes(starts: Ints, requests: int) -> Ints:
     return np.diff(starts, append=requests)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _search(  # type: ignore[no-untyped-def]
     tables,
     state,
@@ -91,7 +91,7 @@ def _search(  # type: ignore[no-untyped-def]
     deadline_ns,
     max_evaluations,
 ):
-    t_start, t_reheat, t_min, decay = schedule
+    t_start, t_min, decay = schedule
     n = state.order.shape[0]
     value, met_all = _begin(tables, state, trial, limit)
     seed_value = best_value = value
@@ -101,14 +101,14 @@ def _search(  # type: ignore[no-untyped-def]
         return best_value, seed_value, evaluations, met_all
     clock = np.empty(2, dtype=np.int64)
     ticks = 0
-    for turn in range(rounds):
+    for _ in range(rounds):
         _copy(state, best, 0)
         _copy(trial, best, 0)
         value = best_value
         scale = 1.0
         if normalise:
             scale = _PARTS / max(value, 1.0 / state.latency_s[n])
-        temperature = t_start if turn == 0 else t_reheat
+        temperature = t_start
         while temperature >= t_min:
             for _ in range(moves):
                 ticks += 1
@@ -134,7 +134,7 @@ def _search(  # type: ignore[no-untyped-def]
     return best_value, seed_value, evaluations, False
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _begin(tables, state, trial, limit):  # type: ignore[no-untyped-def]
     """Put the start to anneal from into ``state``; return its G and whether it meets all SLOs.
 
@@ -157,7 +157,7 @@ def _begin(tables, state, trial, limit):  # type: ignore[no-untyped-def]
     return value, False
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _lay_out(state, order, limit):  # type: ignore[no-untyped-def]
     """Cut ``order`` into full batches."""
     for position in range(order.shape[0]):
@@ -165,7 +165,7 @@ def _lay_out(state, order, limit):  # type: ignore[no-untyped-def]
         state.starts[position] = position % limit == 0
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _copy(to, of, first):  # type: ignore[no-untyped-def]
     """Copy a state from the batch starting at ``first`` on, where both agree before it."""
     n = to.order.shape[0]

@@ -1,71 +1,105 @@
-"""Policy ``anneal-paper``: the published scheduler (arXiv 2504.14966) as it stands."""
+"""Policy ``anneal-paper``: the published system as a baseline (arXiv 2504.14966)."""
+
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from scheduler.annealing import AnnealConfig, AnnealProblem, anneal
-from scheduler.decision import Plan, StepDecision, no_handles
-from scheduler.lengths import remaining_atoms
-from scheduler.snapshot import Floats, RequestTable, Snapshot
-
-_ATOMS = 32
-_NEVER = 1e-9
+from scheduler.annealing import AnnealConfig, AnnealProblem, anneal, warm_up
+from scheduler.decision import Plan, StepDecision
+from scheduler.snapshot import Column, Floats, Ints, LengthTable, RequestTable, Snapshot
 
 
+def _default_config() -> AnnealConfig:
+    return AnnealConfig.paper(time_box_s=0.005)
+
+
+@dataclass(frozen=True, slots=True)
 class AnnealPaperPolicy:
-    """Orders the waiting by annealed static batches; lengths are one draw per request.
+    """Anneals order and static batches of the waiting; order is all it hands to the engine.
 
-    Each request's length is drawn once per plan from the Gaussian with the mean and the
-    standard deviation of its forecast (section 4). Running requests are left alone.
+    Each plan draws one output length per request from a Gaussian with the mean and standard
+    deviation of its predicted distribution (the paper's sampled lengths); the draw and the
+    search are fixed by ``config.seed`` and the snapshot's version. Building the policy
+    compiles the search. Plan: about 1 ms with 8 waiting, at most ``config.time_box_s`` and
+    some 100 us. Step: about 20 us.
     """
 
-    name = "anneal-paper"
-    follows_plan = True
+    name: str = "anneal-paper"
+    config: AnnealConfig = field(default_factory=_default_config)
 
-    def __init__(self, config: AnnealConfig | None = None) -> None:
-        self._config = config or AnnealConfig.paper(time_box_s=1e-3)
-        self._rng = np.random.default_rng(self._config.seed)
+    def __post_init__(self) -> None:
+        warm_up()
 
-    def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan:  # noqa: ARG002
-        """Anneal the waiting. Cost: the time box of the config (1 ms)."""
+    def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan | None:  # noqa: ARG002
+        """Order the waiting for the coming seconds as if nothing ran and nothing else came."""
         waiting = snapshot.waiting
-        if not len(waiting):
-            return Plan(snapshot.version, snapshot.now_s, no_handles())
-        found = anneal(self._problem(snapshot), self._config)
+        rng = np.random.default_rng((self.config.seed, snapshot.version))
+        problem = _problem(snapshot, _sampled_lengths(waiting, snapshot.lengths, rng))
+        seed = int(rng.integers(2**63))
+        result = anneal(problem, replace(self.config, seed=seed))
         return Plan(
             version=snapshot.version,
             made_at_s=snapshot.now_s,
-            order=waiting.handle[found.order],
-            value=found.value,
-            seed_value=found.seed_value,
-            evaluations=found.evaluations,
+            order=waiting.handle[result.order],
+            value=result.value,
+            seed_value=result.seed_value,
+            evaluations=result.evaluations,
         )
 
     def step(self, snapshot: Snapshot, plan: Plan | None) -> StepDecision:
-        """Serve in the planned order."""
-        return StepDecision(order=snapshot.waiting.handle if plan is None else plan.order)
-
-    def _problem(self, snapshot: Snapshot) -> AnnealProblem:
-        waiting = snapshot.waiting
-        return AnnealProblem.create(
-            prompt_tokens=waiting.prefill_left,
-            output_tokens=self._drawn_tokens(snapshot),
-            latency=snapshot.latency,
-            max_batch=snapshot.limits.max_num_seqs,
-            waited_s=snapshot.now_s - waiting.arrival_s,
-            ttft_s=_pending_ttft_s(waiting),
-            tpot_s=waiting.tpot_s,
-            e2e_s=waiting.e2e_s,
-        )
-
-    def _drawn_tokens(self, snapshot: Snapshot) -> Floats:
-        """float64[n]: one Gaussian draw of what each waiting request has still to say."""
-        atoms = remaining_atoms(snapshot.waiting, snapshot.lengths, _ATOMS)
-        drawn = self._rng.normal(atoms.mean(axis=1), atoms.std(axis=1))
-        return np.asarray(np.maximum(np.rint(drawn), 1.0))
+        """Serve in the plan's order, then whoever came since in arrival order."""
+        handles = snapshot.waiting.handle
+        if plan is None:
+            return StepDecision(order=handles)
+        return StepDecision(order=_planned_first(handles, plan.order))
 
 
-def _pending_ttft_s(waiting: RequestTable) -> Floats:
-    """The TTFT target, or whether it was kept for requests that were preempted after it."""
-    kept = waiting.first_token_s <= waiting.arrival_s + waiting.ttft_s
-    settled = np.where(kept, np.inf, _NEVER)
-    return np.asarray(np.where(waiting.generated > 0, settled, waiting.ttft_s))
+def _planned_first(handles: Ints, planned: Ints) -> Ints:
+    """Sort ``handles`` by their place in ``planned``; those not in it keep their order behind."""
+    size = 1 + max(int(handles.max(initial=0)), int(planned.max(initial=0)))
+    rank = np.full(size, planned.size)
+    rank[planned] = np.arange(planned.size)
+    return handles[np.argsort(rank[handles], kind="stable")]
+
+
+def _problem(snapshot: Snapshot, lengths: Floats) -> AnnealProblem:
+    """Pose the waiting as the paper's problem; lengths float64[n] count all output tokens.
+
+    A request that was preempted has had its first token: its TTFT is settled, and the tokens
+    still to come are what it takes.
+    """
+    waiting = snapshot.waiting
+    first_s = waiting.first_token_s - waiting.arrival_s
+    settled_ttft_s = np.where(first_s <= waiting.ttft_s, np.inf, 0.0)
+    return AnnealProblem.create(
+        prompt_tokens=waiting.prefill_left,
+        output_tokens=np.maximum(lengths - waiting.generated, 1.0),
+        waited_s=snapshot.now_s - waiting.arrival_s,
+        ttft_s=np.where(np.isnan(first_s), waiting.ttft_s, settled_ttft_s),
+        tpot_s=waiting.tpot_s,
+        e2e_s=waiting.e2e_s,
+        max_batch=snapshot.limits.max_num_seqs,
+        latency=snapshot.latency,
+    )
+
+
+def _sampled_lengths(table: RequestTable, lengths: LengthTable, rng: np.random.Generator) -> Floats:
+    """Draw one length each, float64[n], whole and within 1..max_tokens."""
+    handles = table.handle
+    mean, std = _moments(lengths.edges[handles], lengths.cdf[handles])
+    drawn = np.rint(rng.normal(mean, std))
+    return np.clip(drawn, 1.0, np.maximum(table.values[Column.MAX_TOKENS], 1.0))
+
+
+def _moments(edges: Floats, cdf: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation, float64[n] each, of lengths given by float64[n, bins + 1].
+
+    Bin b holds the whole numbers above ``edges[b]`` up to ``edges[b + 1]``, equally likely.
+    """
+    low, high = edges[:, :-1], edges[:, 1:]
+    share = np.diff(cdf, axis=1)
+    middle = (low + 1 + high) / 2
+    mean = (share * middle).sum(axis=1)
+    inside = np.maximum((high - low) ** 2 - 1, 0.0) / 12
+    spread = (share * (inside + (middle - mean[:, None]) ** 2)).sum(axis=1)
+    return mean, np.sqrt(spread)

@@ -1,0 +1,144 @@
+"""What the benchmark samples, predicts and sends."""
+
+import json
+
+import pytest
+
+from predictor.distribution import LengthDistribution
+from predictor.errors import DatasetError, InputError
+from scheduler.registry import PolicyName
+from serving.bench.config import BenchConfig
+from serving.bench.forecast import Forecast, forecasts
+from serving.bench.profile import profile_rounds
+from serving.bench.workload import bench_requests, replay_requests
+from serving.slo_config import DEFAULT
+from serving.xargs import decode
+from training.split import split_of
+
+
+class Words:
+    """Counts words."""
+
+    fingerprint = "words"
+
+    def count(self, texts):
+        import numpy as np
+
+        return np.array([len(text.split()) for text in texts])
+
+
+class Fixed:
+    kind = "fixed"
+
+    def predict(self, prompts):
+        return [LengthDistribution.point(7) for _ in prompts]
+
+
+@pytest.fixture
+def data_set(tmp_path):
+    def record(number):
+        topic = "a python function" if number % 2 else "the weather today"
+        return {
+            "id": f"c{number}",
+            "conversations": [
+                {"from": "human", "value": f"please tell me about {topic} {number}"},
+                {"from": "gpt", "value": "well " * (5 + number % 40)},
+            ],
+        }
+
+    file = tmp_path / "sharegpt.json"
+    file.write_text(json.dumps([record(number) for number in range(300)]), encoding="utf-8")
+    return file
+
+
+def config(data_set, **changes):
+    return BenchConfig(
+        **{"policies": ("fcfs",), "model": "m", "num_prompts": 12, "dataset_path": data_set}
+        | changes
+    )
+
+
+def test_only_test_conversations_are_sampled_half_code_half_chat(data_set):
+    sampled, report = bench_requests(config(data_set), Words())
+    assert report.usable == 300
+    assert sorted(request.slo_class for request in sampled) == ["chat"] * 6 + ["code"] * 6
+    assert all(split_of(request.request_id.split("-")[1]) == "test" for request in sampled)
+    assert [r.arrival_s for r in sampled] == sorted(r.arrival_s for r in sampled)
+
+
+def test_long_answers_can_be_left_out(data_set):
+    sampled, _ = bench_requests(config(data_set, max_output_tokens=20), Words())
+    assert max(request.output_tokens for request in sampled) <= 20
+
+
+def test_the_same_seed_is_the_same_workload(data_set):
+    assert bench_requests(config(data_set), Words())[0] == bench_requests(config(data_set), Words())[0]
+
+
+def test_more_requests_than_conversations_is_an_error(data_set):
+    with pytest.raises(DatasetError, match="ask for fewer"):
+        bench_requests(config(data_set, num_prompts=500), Words())
+
+
+@pytest.mark.parametrize(
+    ("policy", "mean"), [("fcfs", None), ("slotwise-oracle", "true"), ("sjf", 7.0)]
+)
+def test_each_policy_is_told_what_it_may_know(data_set, policy, mean):
+    sampled, _ = bench_requests(config(data_set), Words())
+    told = forecasts(PolicyName.parse(policy), sampled, Fixed(), max_total_tokens=2048)
+    for request, forecast in zip(sampled, told, strict=True):
+        if mean is None:
+            assert forecast == Forecast()
+        else:
+            assert forecast.lengths.mean == (request.output_tokens if mean == "true" else mean)
+    assert all((forecast.prediction_s is not None) == (policy == "sjf") for forecast in told)
+
+
+def test_stock_engines_get_nothing_of_ours(data_set):
+    bench_config = config(data_set)
+    sampled, _ = bench_requests(bench_config, Words())
+    classes = DEFAULT.slo_classes()
+    sent = replay_requests(
+        bench_config, PolicyName.parse("priority"), sampled, [Forecast()] * 12, classes
+    )
+    assert all(not request.xargs for request in sent)
+    assert {r.slo_class: r.priority for r in sent} == {"code": 0, "chat": 1}
+
+
+def test_our_engines_get_class_slo_and_lengths(data_set):
+    bench_config = config(data_set)
+    sampled, _ = bench_requests(bench_config, Words())
+    classes = DEFAULT.slo_classes()
+    told = [Forecast(LengthDistribution.point(9), 0.001)] * 12
+    sent = replay_requests(bench_config, PolicyName.parse("slotwise"), sampled, told, classes)
+    for request in sent:
+        hints = decode(request.xargs)
+        assert hints.slo_class == request.slo_class
+        assert hints.slo == classes[request.slo_class].slo
+        assert hints.lengths.mean == 9
+        assert request.priority == 0
+
+
+def test_natural_lengths_are_not_forced(data_set):
+    bench_config = config(data_set, lengths="natural")
+    sampled, _ = bench_requests(bench_config, Words())
+    sent = replay_requests(
+        bench_config, PolicyName.parse("fcfs"), sampled, [Forecast()] * 12, DEFAULT.slo_classes()
+    )
+    assert not any(request.force_length for request in sent)
+
+
+def test_oracles_need_recorded_lengths(data_set):
+    with pytest.raises(InputError, match="recorded"):
+        config(data_set, policies=("sjf-oracle",), lengths="natural")
+
+
+def test_a_predictor_is_needed_only_by_policies_that_are_told_forecasts(data_set):
+    assert not config(data_set, policies=("fcfs", "priority", "sjf-oracle")).needs_predictor
+    assert config(data_set, policies=("fcfs", "slotwise")).needs_predictor
+
+
+def test_profiling_shows_few_and_many_short_and_long():
+    rounds = profile_rounds(16)
+    assert [len(round_) for round_ in rounds] == [1, 4, 16]
+    assert len({len(request.prompt.split()) for request in rounds[-1]}) == 5
