@@ -18,16 +18,17 @@ class AnnealConfig:
     Beyond the paper: ``rounds`` > 1 begins again from the best state found, and
     ``extended_moves`` adds *jump* (into any batch, or into one of its own), *split* and
     *merge* to squeeze, delay and swap. ``early_exit`` (the paper): when ascending predicted
-    latency meets every promise, it is the answer, though G may still rise. The search ends with its rounds, at ``time_box_s`` after
-    :func:`~scheduler.annealing.anneal` was called or after ``max_evaluations`` of the
-    objective; bounded by rounds or evaluations it is deterministic for its ``seed``.
+    latency meets every promise, it is the answer, though G could still rise. The search ends
+    with its rounds, at ``time_box_s`` after :func:`~scheduler.annealing.anneal` was called or
+    after ``max_evaluations`` of the objective; unless the time box ends it, it is
+    deterministic for its ``seed``.
     """
 
-    t_start: float = 100.0
-    t_min: float = 5.0
+    t_start: float = 200.0
+    t_min: float = 10.0
     decay: float = 0.8
-    moves_per_temperature: int = 100
-    rounds: int = 16
+    moves_per_temperature: int = 50
+    rounds: int = 32
     normalise: bool = True
     extended_moves: bool = True
     early_exit: bool = False

@@ -50,20 +50,22 @@ class State(NamedTuple):
 
 def new_tables(problem: AnnealProblem) -> Tables:
     """Compute the tables; O(B n Q)."""
-    shape = (min(problem.max_batch, len(problem)), *problem.output_tokens.shape)
-    run_s, slack_s = np.empty(shape), np.empty(shape)
-    promised = _fill_tables(
-        problem.prompt_tokens,
-        problem.output_tokens,
-        problem.waited_s,
-        problem.ttft_s,
-        problem.tpot_s,
-        problem.e2e_s,
-        np.array(problem.latency.prefill + problem.latency.decode),
-        run_s,
-        slack_s,
+    # Fresh arrays of one kind whatever the caller has: another kind would be compiled anew.
+    requests = np.stack(
+        (
+            problem.prompt_tokens,
+            problem.waited_s,
+            problem.ttft_s,
+            problem.tpot_s,
+            problem.e2e_s,
+        )
     )
-    return Tables(run_s, slack_s, problem.waited_s, promised)
+    outputs = np.array(problem.output_tokens, order="C")
+    shape = (min(problem.max_batch, len(problem)), *outputs.shape)
+    run_s, slack_s = np.empty(shape), np.empty(shape)
+    latency = np.array(problem.latency.prefill + problem.latency.decode, dtype=np.float64)
+    promised = _fill_tables(requests, outputs, latency, run_s, slack_s)
+    return Tables(run_s, slack_s, requests[1], promised)
 
 
 def new_state(requests: int, scenarios: int) -> State:
@@ -123,8 +125,14 @@ def evaluate(tables, state, first):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fill_tables(prompts, outputs, waited_s, ttft_s, tpot_s, e2e_s, c, run_s, slack_s):  # type: ignore[no-untyped-def]
-    """Fill both tables; ``c`` float64[8] = a1..a4, d1..d4. Returns how many were promised."""
+def _fill_tables(requests, outputs, c, run_s, slack_s):  # type: ignore[no-untyped-def]
+    """Fill both tables and return how many requests were promised something.
+
+    ``requests`` float64[5, n]: prompt tokens, waited, TTFT, TPOT, e2e; ``c`` float64[8] =
+    a1..a4, d1..d4.
+    """
+    prompts, waited_s = requests[0], requests[1]
+    ttft_s, tpot_s, e2e_s = requests[2], requests[3], requests[4]
     promised = 0
     for i in range(outputs.shape[0]):
         has_promise = min(ttft_s[i], tpot_s[i], e2e_s[i]) < np.inf

@@ -63,7 +63,7 @@ def anneal(problem: AnnealProblem, config: AnnealConfig | None = None) -> Anneal
 
 
 def _schedule(config: AnnealConfig) -> tuple[float, float, float]:
-    return config.t_start, config.t_min, config.decay
+    return float(config.t_start), float(config.t_min), float(config.decay)
 
 
 def _deadline_ns(started_ns: int, time_box_s: float) -> int:

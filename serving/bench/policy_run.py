@@ -91,8 +91,6 @@ class PolicyTurn:
             max_num_seqs=self.config.max_num_seqs,
             max_model_len=self.config.max_model_len,
             scheduler_class=_STOCK_CLASS if stock else _OUR_CLASS,
-            # How vLLM spreads over the cores by itself; quicker layouts change what is compared.
-            layout="standard",
             scheduling_policy="priority" if self.policy.base == "priority" else "fcfs",
             env=env,
         )

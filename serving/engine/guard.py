@@ -1,7 +1,7 @@
 """``python guard.py GRACE_S COMMAND...``: runs an engine and leaves nothing of it behind.
 
 An engine is several processes, and the one that started it may die without a word. The guard
-stands between: it ends the engine's whole process group when it is told to (SIGTERM), when its
+stands between: it ends the engine's whole process group when it is told to (by a signal), when its
 standard input closes (so the parent is gone, however it went) or when the engine's first process
 ends. It exits with that process's status, and only once the whole group is gone. It is no part
 of a package, so that it starts in milliseconds.
@@ -21,7 +21,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.02
 
 # Blocked and waited for, so that none can interrupt the clean-up.
-_AWAITED = (signal.SIGTERM, signal.SIGCHLD)
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_AWAITED = (*_ENDING, signal.SIGCHLD)
 
 
 def main(grace_s: float, command: list[str]) -> int:
@@ -61,7 +62,7 @@ def _watch_parent() -> None:
 
 def _wait_for(pid: int) -> int:
     """Wait until the engine's first process ends, or is to end; return its status."""
-    while signal.sigwait(_AWAITED) != signal.SIGTERM:
+    while signal.sigwait(_AWAITED) not in _ENDING:
         for ended, status in _reap():
             if ended == pid:
                 code = os.waitstatus_to_exitcode(status)

@@ -183,6 +183,25 @@ def test_nothing_outlives_the_parent(fake: Fake, how: signal.Signals) -> None:
     wait_until_gone(fake)
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_guard_ends_the_engine(fake: Fake, how: signal.Signals) -> None:
+    with fake.engine() as engine:
+        assert engine._guard is not None
+        engine._guard.send_signal(how)
+        engine._guard.wait()
+        assert not engine.alive()
+        assert fake.survivors() == []
+
+
+def test_signals_during_the_clean_up_do_not_stop_it(fake: Fake) -> None:
+    with replace(fake.engine("stubborn"), grace_s=1.0) as engine:
+        assert engine._guard is not None
+        while engine.alive():
+            engine._guard.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        assert fake.survivors() == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
 def test_the_engine_dies_with_its_guard(fake: Fake) -> None:
     with fake.engine() as engine:
