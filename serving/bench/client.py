@@ -64,7 +64,7 @@ class StreamMeter:
                 self.first_s = self.last_s = now_s
         if b'"completion_tokens"' in line:
             self._count(_document(line).get("usage"))
-        elif b'"error"' in line:
+        elif b'"error"' in line and b'"delta"' not in line:  # a token may well say "error"
             self.error = error_message(line[len(_DATA) :])
         elif line.strip().endswith(_DONE):
             self.done = True

@@ -63,6 +63,13 @@ def test_text_that_looks_like_the_protocol_is_text() -> None:
     assert (meter.first_s, meter.last_s) == (1.0, 2.0)
 
 
+@pytest.mark.parametrize("word", ["error", "delta", "role", "completion_tokens", "[DONE]"])
+def test_a_token_that_is_a_word_of_the_protocol_is_text(word: str) -> None:
+    meter = fed(ROLE, delta(content=word), delta(content=word), USAGE, DONE)
+    assert meter.complete
+    assert (meter.first_s, meter.last_s) == (1.0, 2.0)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 10_000])
 def test_cuts_between_packets_do_not_matter(size: int) -> None:
     answer = ROLE + delta(content="grüß") + delta(content="b") + USAGE + DONE
