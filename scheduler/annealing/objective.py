@@ -106,14 +106,14 @@ def evaluate(tables, state, first):  # type: ignore[no-untyped-def]
         latency = 0.0
         for q in range(scenarios):
             ahead = wait_s[start, q]
-            longest = 0.0
+            longest = total = 0.0
             for position in range(start, end):
                 request = order[position]
                 run = run_s[size, request, q]
                 met += ahead <= slack_s[size, request, q]
-                latency += run
+                total += run
                 longest = max(longest, run)
-            latency += ahead * (end - start)
+            latency += total + ahead * (end - start)
             wait_s[end, q] = ahead + longest
         state.met[end] = state.met[start] + met / scenarios
         waited = 0.0

@@ -4,12 +4,19 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+from numba import njit
 
-from scheduler.lengths import remaining_atoms
-from scheduler.snapshot import Floats, Ints, RequestTable, Snapshot
+from scheduler.lengths import fill_atoms
+from scheduler.snapshot import Column, Floats, Ints, Snapshot
 
 # Equally likely values that stand for the distribution of what a request has still to say.
 ATOMS = 16
+
+# Rows of the request tables, as plain numbers for the kernel.
+_ARRIVAL_S, _PROMPT_TOKENS = int(Column.ARRIVAL_S), int(Column.PROMPT_TOKENS)
+_PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
+_FIRST_S, _TARGET_TTFT_S = int(Column.FIRST_TOKEN_S), int(Column.TTFT_S)
+_TARGET_TPOT_S, _TARGET_E2E_S = int(Column.TPOT_S), int(Column.E2E_S)
 
 
 class Fact(IntEnum):
@@ -54,59 +61,73 @@ class SlotProblem:
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "SlotProblem":
-        """Read a snapshot. Cost: about 0.1 ms with 150 waiting."""
-        table = RequestTable(
-            np.concatenate([snapshot.running.values, snapshot.waiting.values], axis=1)
+        """Read a snapshot. Cost: about 40 us with 150 waiting, compiled."""
+        running, waiting = snapshot.running, snapshot.waiting
+        values = np.concatenate([running.values, waiting.values], axis=1)
+        n = values.shape[1]
+        facts, atoms, waited_s = np.empty((n, len(Fact))), np.empty((n, ATOMS)), np.empty(n)
+        fill_atoms(
+            values[Column.HANDLE],
+            values[Column.GENERATED],
+            snapshot.lengths.edges,
+            snapshot.lengths.cdf,
+            atoms,
         )
-        atoms = remaining_atoms(table, snapshot.lengths, ATOMS)
-        token_s, decode_s = _step_times_s(snapshot, table, atoms)
+        slots, latency = snapshot.limits.max_num_seqs, snapshot.latency
+        token_s, decode_s = _read(
+            values, atoms, latency.prefill, latency.decode, snapshot.now_s, slots, facts, waited_s
+        )
         return cls(
-            handle=table.handle,
-            running=len(snapshot.running),
-            slots=snapshot.limits.max_num_seqs,
+            handle=values[Column.HANDLE].astype(np.int64),
+            running=len(running),
+            slots=slots,
             token_s=token_s,
             decode_s=decode_s,
-            facts=_facts(snapshot, table),
+            facts=facts,
             atoms=atoms,
-            waited_s=snapshot.now_s - table.arrival_s,
+            waited_s=waited_s,
         )
 
 
-def _facts(snapshot: Snapshot, table: RequestTable) -> Floats:
-    now_s = snapshot.now_s
-    facts = np.empty((len(table), len(Fact)))
-    ttft_due_s = table.arrival_s + table.ttft_s
-    kept = table.first_token_s <= ttft_due_s
-    streamed = np.where(kept, np.inf, -np.inf)
-    pending = np.where(table.generated > 0, streamed, ttft_due_s - now_s)
-    facts[:, Fact.START_S] = _prefill_s(snapshot, table.prefill_left)
-    facts[:, Fact.RESTART_S] = _prefill_s(snapshot, table.prompt_tokens + table.generated)
-    facts[:, Fact.TTFT_DUE_S] = np.where(np.isinf(table.ttft_s), np.inf, pending)
-    facts[:, Fact.E2E_DUE_S] = table.arrival_s + table.e2e_s - now_s
-    facts[:, Fact.TPOT_S] = table.tpot_s
-    facts[:, Fact.FIRST_TOKEN_S] = table.first_token_s - now_s
-    facts[:, Fact.GENERATED] = table.generated
-    facts[:, Fact.PROMISED] = np.isfinite(
-        np.minimum(np.minimum(table.ttft_s, table.tpot_s), table.e2e_s)
-    )
-    return facts
+@njit(cache=True, nogil=True)
+def _added_prefill_s(tokens, prefill, decode):  # type: ignore[no-untyped-def]
+    """What a prefill of so many tokens adds to a step that decodes anyway."""
+    if tokens <= 0.0:
+        return 0.0
+    fixed_s = prefill[1] + prefill[3] - min(prefill[3], decode[3])
+    return (prefill[0] + prefill[2]) * tokens + fixed_s
 
 
-def _prefill_s(snapshot: Snapshot, tokens: Floats) -> Floats:
-    """float64[n]: what a prefill of so many tokens adds to a step that decodes anyway."""
-    latency = snapshot.latency
-    alone_s = latency.decode_s(1.0, 0.0)
-    return np.asarray(latency.step_s(tokens > 0, tokens, 1.0, 0.0) - alone_s)
-
-
-def _step_times_s(snapshot: Snapshot, table: RequestTable, atoms: Floats) -> tuple[float, float]:
-    """Time between tokens with all slots in use: with the prefills of others, and without."""
-    if not len(table):
+@njit(cache=True, nogil=True)
+def _read(values, atoms, prefill, decode, now_s, slots, facts, waited_s):  # type: ignore[no-untyped-def]
+    """Fill ``facts`` and ``waited_s``; returns token_s and decode_s of :class:`SlotProblem`."""
+    n = values.shape[1]
+    if n == 0:
         return 1.0, 1.0
-    busy = min(len(table), snapshot.limits.max_num_seqs)
-    to_come = atoms.mean(axis=1)
-    context = float((table.prompt_tokens + table.generated + to_come / 2).mean())
-    decode_s = float(snapshot.latency.decode_s(busy, context))
-    prefill_s = float(_prefill_s(snapshot, table.prompt_tokens).mean())
-    tokens = float((table.generated + to_come).mean())
-    return decode_s + prefill_s * busy / max(tokens, 1.0), decode_s
+    context = prefills_s = tokens = 0.0
+    for i in range(n):
+        arrival_s, generated = values[_ARRIVAL_S, i], values[_GENERATED, i]
+        prompt, ttft_s = values[_PROMPT_TOKENS, i], values[_TARGET_TTFT_S, i]
+        first_s, e2e_s = values[_FIRST_S, i], values[_TARGET_E2E_S, i]
+        due_s = np.inf
+        if ttft_s < np.inf and generated == 0.0:
+            due_s = arrival_s + ttft_s - now_s
+        elif ttft_s < np.inf and first_s > arrival_s + ttft_s:
+            due_s = -np.inf
+        tpot_s = values[_TARGET_TPOT_S, i]
+        facts[i, 0] = _added_prefill_s(values[_PREFILL_LEFT, i], prefill, decode)
+        facts[i, 1] = _added_prefill_s(prompt + generated, prefill, decode)
+        facts[i, 2] = due_s
+        facts[i, 3] = arrival_s + e2e_s - now_s
+        facts[i, 4] = tpot_s
+        facts[i, 5] = first_s - now_s
+        facts[i, 6] = generated
+        facts[i, 7] = 1.0 if min(ttft_s, tpot_s, e2e_s) < np.inf else 0.0
+        waited_s[i] = now_s - arrival_s
+        to_come = atoms[i].mean()
+        context += prompt + generated + to_come / 2.0
+        prefills_s += _added_prefill_s(prompt, prefill, decode)
+        tokens += generated + to_come
+    busy = min(n, slots)
+    decode_s = (decode[0] * busy + decode[2]) * context / n + decode[1] * busy + decode[3]
+    return decode_s + prefills_s / n * busy / max(tokens / n, 1.0), decode_s

@@ -1,17 +1,20 @@
 """Simulated annealing over the order of all candidates, inside a time box."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
+from scheduler.annealing.clock import now_ns
 from scheduler.slots.chance import Terms
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.problem import SlotProblem
 from scheduler.slots.walk import walk
 from scheduler.snapshot import Ints
+
+# An hour: no time box at all, for runs bounded by moves.
+_FOREVER_NS = 3_600_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +34,50 @@ class SlotSearch:
         self._config = config
         self._state = np.array([2 * config.seed + 1], dtype=np.uint64)
 
-    def best(self, problem: SlotProblem, terms: Terms, seeds: Sequence[Ints]) -> SearchResult:
-        """Return the best order found; never worth less than the best of ``seeds``.
+    def best(self, problem: SlotProblem, terms: Terms, seeds: Ints) -> SearchResult:
+        """Return the best order found, never worth less than the best of ``seeds``, int64[k, n].
 
         Ends at the time box (overrun by one chunk of moves at most) or after ``max_moves``.
         """
         config = self._config
-        deadline_s = time.perf_counter() + config.time_box_s
-        facts, atoms, free_s = problem.facts, problem.atoms, np.empty(problem.slots)
-        values = [walk(seed, facts, atoms, terms, free_s) for seed in seeds]
-        top = int(np.argmax(values))
-        order, best = seeds[top].copy(), seeds[top].copy()
-        worth = np.array([values[top], values[top]])
-        heat, moves = config.heat, 0
-        while moves < config.max_moves and len(order) > 1 and time.perf_counter() < deadline_s:
-            _anneal(
-                order, best, worth, heat, config.chunk, self._state, facts, atoms, terms, free_s
-            )
-            moves += config.chunk
-            heat *= config.cooling
-        return SearchResult(best, float(worth[1]), float(values[top]), len(seeds) + moves)
+        deadline_ns = time.monotonic_ns() + min(int(config.time_box_s * 1e9), _FOREVER_NS)
+        best = np.empty(len(problem), dtype=np.int64)
+        value, seed_value, evaluations = _search(
+            seeds,
+            best,
+            problem.facts,
+            problem.atoms,
+            terms,
+            config.heat,
+            config.cooling,
+            config.chunk,
+            config.max_moves,
+            self._state,
+            deadline_ns,
+        )
+        return SearchResult(best, value, seed_value, evaluations)
+
+
+@njit(cache=True, nogil=True)
+def _search(  # type: ignore[no-untyped-def]
+    seeds, best, facts, atoms, terms, heat, cooling, chunk, max_moves, state, deadline_ns
+):
+    free_s = np.empty(terms.slots)
+    clock = np.empty(2, dtype=np.int64)
+    top, seed_value = 0, -np.inf
+    for k in range(seeds.shape[0]):
+        value = walk(seeds[k], facts, atoms, terms, free_s)
+        if value > seed_value:
+            top, seed_value = k, value
+    order = seeds[top].copy()
+    best[:] = order
+    worth = np.array([seed_value, seed_value])
+    moves = 0
+    while moves < max_moves and len(order) > 1 and now_ns(clock) < deadline_ns:
+        _anneal(order, best, worth, heat, chunk, state, facts, atoms, terms, free_s)
+        moves += chunk
+        heat *= cooling
+    return worth[1], seed_value, seeds.shape[0] + moves
 
 
 @njit(cache=True, nogil=True)

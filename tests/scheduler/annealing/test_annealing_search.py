@@ -64,11 +64,12 @@ def test_different_seeds_search_differently(make):
 
 @settings(deadline=None)
 @given(seeds, st.integers(1, 10))
-def test_a_point_is_searched_as_a_distribution_of_equal_atoms(make, seed, n):
+def test_a_point_is_worth_what_a_distribution_of_equal_atoms_is(make, seed, n):
     point = make(seed, n)
     equal = dataclasses.replace(point, output_tokens=np.repeat(point.output_tokens, 2, axis=1))
-    one, other = anneal(point, bounded()), anneal(equal, bounded())
-    assert one.value == pytest.approx(other.value, rel=1e-12)
+    found = anneal(point, bounded())
+    same = value_of(equal, found.order, found.batch_sizes)
+    assert found.value == pytest.approx(same, rel=1e-12)
 
 
 @pytest.mark.parametrize("scenarios", [1, 8])
@@ -84,23 +85,26 @@ def test_reaches_the_optimum_of_small_problems(make, scenarios):
 def test_the_published_moves_alone_come_close(make):
     problems = [make(seed, 2 + seed % 6, max_batch=4) for seed in range(60)]
     config = dataclasses.replace(AnnealConfig.paper(), early_exit=False)
-    share = [anneal(problem, config).value / exhaustive(problem).value for problem in problems]
-    assert np.mean(share) >= 0.99
+    found = np.array([anneal(problem, config).value for problem in problems])
+    optimum = np.array([exhaustive(problem).value for problem in problems])
+    assert found.sum() >= 0.99 * optimum.sum()
 
 
 def test_raw_temperatures_make_a_random_walk_and_normalised_ones_a_search(make):
     paper = dataclasses.replace(AnnealConfig.paper(), early_exit=False)
     raw = dataclasses.replace(paper, normalise=False)
     hotter = dataclasses.replace(raw, t_start=1e12, t_min=4e10)
-    problems = [make(seed, 14, load=0.5) for seed in range(12)]
+    problems = [make(seed, 14, max_batch=6, load=0.5) for seed in range(12)]
     found, walked, boiled = (
-        np.array([anneal(problem, config).value for problem in problems])
-        for config in (paper, raw, hotter)
+        np.mean([result.value / result.seed_value for result in results])
+        for results in (
+            [anneal(problem, config) for problem in problems] for config in (paper, raw, hotter)
+        )
     )
-    # A temperature without end changes nothing: the published ones accept everything already.
-    assert walked == pytest.approx(boiled)
-    assert (found >= walked).mean() > 0.9
-    assert found.mean() > 1.05 * walked.mean()
+    # Temperatures without end find as little: the published ones accept nearly everything.
+    assert walked == pytest.approx(boiled, abs=0.02)
+    assert walked < 1.05
+    assert found > 1.15
 
 
 def test_takes_ascending_latency_when_it_meets_everything(make):

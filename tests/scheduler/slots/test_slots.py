@@ -157,7 +157,7 @@ def test_search_is_repeatable_and_never_worse_than_its_seeds(some, seed):
     built = some_problem(some)
     config = SlotConfig(time_box_s=60.0, max_moves=400, seed=seed)
     terms = Terms.of(built, config, 0.0)
-    seeds = [np.arange(len(built)), np.arange(len(built))[::-1].copy()]
+    seeds = np.stack([np.arange(len(built)), np.arange(len(built))[::-1]])
     found = SlotSearch(config).best(built, terms, seeds)
     again = SlotSearch(config).best(built, terms, seeds)
     values = [walk(s, built.facts, built.atoms, terms, np.empty(3)) for s in seeds]
@@ -173,7 +173,7 @@ def test_search_improves_on_a_bad_seed():
     built = problem(*[request(tokens=n) for n in (590, 580, 100, 90, 80, 70)], slots=2)
     config = SlotConfig(time_box_s=60.0, max_moves=3000)
     terms = Terms.of(built, config, 0.0)
-    found = SlotSearch(config).best(built, terms, [np.arange(6)])
+    found = SlotSearch(config).best(built, terms, np.arange(6)[None, :])
     assert found.value > found.seed_value
 
 

@@ -72,7 +72,9 @@ def test_long_answers_can_be_left_out(data_set):
 
 
 def test_the_same_seed_is_the_same_workload(data_set):
-    assert bench_requests(config(data_set), Words())[0] == bench_requests(config(data_set), Words())[0]
+    assert (
+        bench_requests(config(data_set), Words())[0] == bench_requests(config(data_set), Words())[0]
+    )
 
 
 def test_more_requests_than_conversations_is_an_error(data_set):
