@@ -64,3 +64,4 @@ serve sidecar: ## Not there yet
 
 clean: ## Remove what was built (the environment and the caches in your home stay)
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find predictor scheduler training serving -name '*.nb[ic]' -delete  # numba's cache

@@ -1,6 +1,6 @@
 """How often the annealer finds the true optimum, and how long it takes.
 
-python benchmarks/annealer.py [--instances 1000] [--time-box-ms 0.95] [--output FILE]
+python benchmarks/annealer.py [--instances 1000] [--time-box-ms 0.9] [--output FILE]
 
 Instance k (k = 0, 1, ...) has 2 + k mod 7 requests and is drawn with seed (``--seed``, k); the
 search's seed is k. Reached: G within 1e-9 of the exhaustive optimum. Times are of one whole
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=1000)
     parser.add_argument("--atoms", type=int, default=8, help="scenarios of the uncertain lengths")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--time-box-ms", type=float, default=0.95)
+    parser.add_argument("--time-box-ms", type=float, default=0.9)
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks/annealer.json"))
     arguments = parser.parse_args()
     document = measure(arguments)

@@ -1,6 +1,6 @@
 """The monotonic clock inside compiled code, the same one as ``time.monotonic_ns``.
 
-The kernel calls ``clock_gettime`` of the C library by its name (about 25 ns). A ctypes
+The kernel calls ``clock_gettime`` of the C library by its name (about 60 ns). A ctypes
 function would do the same, but numba cannot cache code that holds an address.
 """
 
