@@ -34,8 +34,8 @@ $(DEV): $(RUNTIME)
 setup: $(DEV) ## Install everything into .venv
 
 demo: $(RUNTIME) ## Replay real prompts on a real engine: stock FCFS, stock priority, Slotwise
-	$(BIN)/slotwise bench --policies fcfs,priority,slotwise --num-prompts 96 --request-rate 2.4 \
-		--max-output-tokens 320 --output build/demo/result.json
+	$(BIN)/slotwise bench --policies fcfs,priority,slotwise --num-prompts 96 --request-rate 4 \
+		--max-output-tokens 240 --output build/demo/result.json
 
 bench: $(RUNTIME) ## The reference point: seven policies, about half an hour
 	$(BIN)/slotwise bench \

@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 
 from scheduler.annealing.clock import now_ns
+from scheduler.annealing.draws import below, unit
 from scheduler.slots.chance import Terms
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.problem import SlotProblem
@@ -32,7 +33,7 @@ class SlotSearch:
 
     def __init__(self, config: SlotConfig) -> None:
         self._config = config
-        self._state = np.array([2 * config.seed + 1], dtype=np.uint64)
+        self._rng = np.array([config.seed], dtype=np.uint64)
 
     def best(self, problem: SlotProblem, terms: Terms, seeds: Ints) -> SearchResult:
         """Return the best order found, never worth less than the best of ``seeds``, int64[k, n].
@@ -52,7 +53,7 @@ class SlotSearch:
             config.cooling,
             config.chunk,
             config.max_moves,
-            self._state,
+            self._rng,
             deadline_ns,
         )
         return SearchResult(best, value, seed_value, evaluations)
@@ -60,7 +61,7 @@ class SlotSearch:
 
 @njit(cache=True, nogil=True)
 def _search(  # type: ignore[no-untyped-def]
-    seeds, best, facts, atoms, terms, heat, cooling, chunk, max_moves, state, deadline_ns
+    seeds, best, facts, atoms, terms, heat, cooling, chunk, max_moves, rng, deadline_ns
 ):
     free_s = np.empty(terms.slots)
     clock = np.empty(2, dtype=np.int64)
@@ -74,7 +75,7 @@ def _search(  # type: ignore[no-untyped-def]
     worth = np.array([seed_value, seed_value])
     moves = 0
     while moves < max_moves and len(order) > 1 and now_ns(clock) < deadline_ns:
-        _anneal(order, best, worth, heat, chunk, state, facts, atoms, terms, free_s)
+        _anneal(order, best, worth, heat, chunk, rng, facts, atoms, terms, free_s)
         moves += chunk
         heat *= cooling
     return worth[1], seed_value, seeds.shape[0] + moves
@@ -91,31 +92,25 @@ def _move(order, source, target):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _anneal(order, best, worth, heat, moves, state, facts, atoms, terms, free_s):  # type: ignore[no-untyped-def]
+def _anneal(order, best, worth, heat, moves, rng, facts, atoms, terms, free_s):  # type: ignore[no-untyped-def]
     """Try so many swaps and insertions; ``worth`` holds the value now and the best one.
 
     One end of each move lies within the first two rounds of the slots: what comes later is
-    planned again before it happens. xorshift64 draws the moves.
+    planned again before it happens.
     """
     n = order.shape[0]
     front = min(n, 2 * terms.slots)
-    word = state[0]
     for _ in range(moves):
-        word ^= word << np.uint64(13)
-        word ^= word >> np.uint64(7)
-        word ^= word << np.uint64(17)
-        a = int(word % np.uint64(front))
-        b = int((word >> np.uint64(20)) % np.uint64(n))
+        a, b = below(rng, front), below(rng, n)
         if a == b:
             continue
-        insert = (word >> np.uint64(40)) & np.uint64(1)
+        insert = below(rng, 2)
         if insert:
             _move(order, b, a)
         else:
             order[a], order[b] = order[b], order[a]
         value = walk(order, facts, atoms, terms, free_s)
-        uniform = ((word >> np.uint64(41)) & np.uint64(0xFFFFF)) / 1048576.0
-        if value >= worth[0] or (heat > 1e-6 and uniform < np.exp((value - worth[0]) / heat)):
+        if value >= worth[0] or (heat > 1e-6 and unit(rng) < np.exp((value - worth[0]) / heat)):
             worth[0] = value
             if value > worth[1]:
                 worth[1] = value
@@ -124,4 +119,3 @@ def _anneal(order, best, worth, heat, moves, state, facts, atoms, terms, free_s)
             _move(order, a, b)
         else:
             order[a], order[b] = order[b], order[a]
-    state[0] = word
