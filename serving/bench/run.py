@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from pathlib import Path
 
 from rich.console import Console
@@ -114,7 +115,8 @@ def _write(
 def _facts(config: BenchConfig, slo_config: SloConfig) -> Mapping[str, object]:
     """Everything a reader needs to run the same again."""
     settings = {
-        name: str(value) if isinstance(value, Path) else value
+        # JSON knows neither paths nor an infinite rate.
+        name: str(value) if isinstance(value, Path) or value == inf else value
         for name, value in asdict(config).items()
     }
     return {

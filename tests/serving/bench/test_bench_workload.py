@@ -1,6 +1,7 @@
 """What the benchmark samples, predicts and sends."""
 
 import json
+import math
 
 import pytest
 
@@ -10,6 +11,7 @@ from scheduler.registry import PolicyName
 from serving.bench.config import BenchConfig
 from serving.bench.forecast import Forecast, forecasts
 from serving.bench.profile import profile_rounds
+from serving.bench.run import _facts
 from serving.bench.workload import bench_requests, replay_requests
 from serving.slo_config import DEFAULT
 from serving.xargs import decode
@@ -138,6 +140,12 @@ def test_oracles_need_recorded_lengths(data_set):
 def test_a_predictor_is_needed_only_by_policies_that_are_told_forecasts(data_set):
     assert not config(data_set, policies=("fcfs", "priority", "sjf-oracle")).needs_predictor
     assert config(data_set, policies=("fcfs", "slotwise")).needs_predictor
+
+
+def test_an_infinite_rate_can_be_written_down(data_set):
+    facts = _facts(config(data_set, request_rate=math.inf), DEFAULT)
+    assert facts["request_rate"] == "inf"
+    json.dumps(facts, allow_nan=False)
 
 
 def test_profiling_shows_few_and_many_short_and_long():
