@@ -349,6 +349,6 @@ def _checked_transport(values: Sequence[float]) -> list[float]:
         raise DistributionError(
             f"{len(values)} numbers are no distribution: give B + 1 edges, then B probabilities"
         )
-    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
+    if not set(map(type, values)) <= {int, float}:
         raise DistributionError("a distribution's flat list must hold numbers only")
     return list(values)

@@ -48,6 +48,9 @@ class Driver:
         self._plan: Plan | None = None
         self._standing: StepDecision | None = None
         self._since_fit = 0
+        # Arrivals that the plan in force knows, and whether some later ones were put off.
+        self._planned_arrivals = 0
+        self._put_off = False
         self._complained: set[str] = set()
 
     @property
@@ -64,7 +67,7 @@ class Driver:
         """Return what the engine does in the coming step."""
         if self._latency is None:
             return self._arrival_order()
-        if self._standing is not None and not self._stale(now_s):
+        if self._standing is not None and (not self._stale(now_s) or self._may_put_off()):
             return self._standing
         started_s = self._clock()
         snapshot = self.tracker.snapshot(
@@ -103,13 +106,27 @@ class Driver:
 
     def _ask(self, snapshot: Snapshot) -> StepDecision:
         if self._stale(snapshot.now_s):
-            self._standing = None
+            self._standing, self._put_off = None, False
+            self._planned_arrivals = self.tracker.arrivals
             self._plan = self.policy.plan(snapshot, self._plan)
         decision = self.policy.step(snapshot, self._plan)
         if self.policy.follows_plan and self._plan is not None:
             # Who was preempted now must not be preempted again when it is back.
-            self._standing = replace(decision, preempt=no_handles())
+            stays = len(decision.preempt) == 0
+            self._standing = decision if stays else replace(decision, preempt=no_handles())
         return decision
+
+    def _may_put_off(self) -> bool:
+        """Whether the plan may wait one step: for newcomers alone, and not twice in a row.
+
+        To register a request and to plan for it both cost cold caches; no step pays for both.
+        Until then newcomers stand behind everybody who was planned for.
+        """
+        tracker, plan = self.tracker, self._plan
+        newcomers = tracker.arrivals - self._planned_arrivals
+        only_newcomers = plan is not None and tracker.version - plan.version == newcomers > 0
+        self._put_off = only_newcomers and not self._put_off
+        return self._put_off
 
     def _stale(self, now_s: float) -> bool:
         plan = self._plan

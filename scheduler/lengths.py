@@ -26,7 +26,7 @@ def remaining_atoms(table: RequestTable, lengths: LengthTable, count: int) -> Fl
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def fill_atoms(handles, generated, edges, cdf, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` as :func:`remaining_atoms` describes. Cost: 0.1 us per request."""
     count = out.shape[1]

@@ -3,11 +3,14 @@
 import numpy as np
 
 from predictor.distribution import LengthDistribution, log_edges
-from scheduler.latency import StepLatency
+from scheduler.latency import LatencyFitter, StepLatency
 from scheduler.registry import create_policy
 from scheduler.slo import Slo
 from scheduler.snapshot import Limits
 from scheduler.tracker import Arrival, Tracker
+
+# Enough that every kernel of every policy has something to do.
+_REQUESTS = 12
 
 _SOME_LATENCY = StepLatency(prefill=(1e-4, 0.0, 0.0, 1e-2), decode=(0.0, 1e-3, 0.0, 1e-2))
 
@@ -22,7 +25,7 @@ def warm_up(policy_name: str) -> None:
     edges = log_edges(max_tokens=512, bins=16)
     flat = np.full(len(edges) - 1, 1 / (len(edges) - 1))
     lengths = LengthDistribution(edges=edges, probabilities=flat)
-    for number in range(6):
+    for number in range(_REQUESTS):
         slo = Slo(e2e_s=30.0) if number % 2 else Slo(ttft_s=5.0, tpot_s=0.1)
         name = str(number)
         tracker.arrived(
@@ -30,8 +33,23 @@ def warm_up(policy_name: str) -> None:
         )
         if number < 2:
             tracker.scheduled(name, 32)
-    snapshot = tracker.snapshot(now_s=6.0, latency=_SOME_LATENCY)
+    snapshot = tracker.snapshot(now_s=float(_REQUESTS), latency=_SOME_LATENCY)
     plan = policy.plan(snapshot, None)
     policy.step(snapshot, plan)
     if plan is not None:
         policy.plan(snapshot, plan)
+    _warm_up_fitter()
+
+
+def _warm_up_fitter() -> None:
+    fitter = LatencyFitter(latest=_SOME_LATENCY)
+    for decodes in range(1, _REQUESTS + 1):
+        step_s = float(_SOME_LATENCY.decode_s(decodes, 100.0))
+        fitter.observe(
+            prefills=0,
+            prefill_tokens=0,
+            decodes=decodes,
+            context_tokens=100 * decodes,
+            step_s=step_s,
+        )
+    fitter.fit()

@@ -18,24 +18,23 @@ class PlannedRequestQueue(RequestQueue):  # type: ignore[misc]
     def __init__(self) -> None:
         self._open: deque[Request] = deque()
         self._held: list[Request] = []
-        # Whether anything but a pop has happened since the last arrange.
+        # Whether requests were put in front since the last arrange.
         self.moved = False
 
     def arrange(self, order: Iterable[Request], held: Iterable[Request]) -> None:
         """Put the queue in order; requests it holds that are named in neither come last."""
         held = list(held)
-        hidden = {request.request_id for request in held}
-        wanted = [request for request in order if request.request_id not in hidden]
-        named = hidden.union(request.request_id for request in wanted)
-        rest = [request for request in self if request.request_id not in named]
+        hidden = set(held)
+        wanted = [request for request in order if request not in hidden]
+        named = hidden.union(wanted)
+        rest = [request for request in self if request not in named]
         self._open = deque([*wanted, *rest])
         self._held = held
         self.moved = False
 
     def add_request(self, request: Request) -> None:
-        """Append a request; the next :meth:`arrange` gives it its place."""
+        """Append a request, behind all that were arranged; the next one gives it its place."""
         self._open.append(request)
-        self.moved = True
 
     def pop_request(self) -> Request:
         """Remove and return the first request that is not held."""

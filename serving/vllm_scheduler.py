@@ -164,23 +164,19 @@ class SlotwiseScheduler(TimedScheduler):
             self._arrange(decision)
 
     def _arrange(self, decision: StepDecision) -> None:
-        """Put the waiting in the decided order; who was preempted now sits out this step."""
-        held = {*decision.held.tolist(), *decision.preempt.tolist()}
-        waiting = [
-            (handle, request)
-            for handle in decision.order.tolist()
-            if (request := self._live(handle)) is not None
-        ]
-        self.waiting.arrange(
-            [request for handle, request in waiting if handle not in held],
-            [request for handle, request in waiting if handle in held],
-        )
+        """Put the waiting in the decided order; who was preempted now sits out this step.
 
-    def _live(self, handle: int) -> Request | None:
-        """The waiting request of a handle; a standing decision may name some that run by now."""
-        request_id = self.driver.tracker.request_id(handle)
-        request: Request = self.requests[request_id]
-        return None if request.status == RequestStatus.RUNNING else request
+        A standing decision may name some that run by now: those are left out.
+        """
+        ids, requests = self.driver.tracker.request_ids(decision.order), self.requests
+        waiting = [
+            request
+            for request_id in ids
+            if (request := requests[request_id]).status != RequestStatus.RUNNING
+        ]
+        held = [self._request(handle) for handle in decision.held.tolist()]
+        preempted = [self._request(handle) for handle in decision.preempt.tolist()]
+        self.waiting.arrange(waiting, [*held, *preempted])
 
     def _request(self, handle: int) -> Request:
         return self.requests[self.driver.tracker.request_id(handle)]

@@ -59,13 +59,14 @@ def decode(extra_args: Mapping[str, object] | None) -> Hints:
     return Hints(slo_class, slo, lengths, invalid + bad_slo + bad_lengths)
 
 
-def _numbers(value: object) -> list[float] | None:
+def _numbers(value: object) -> Sequence[float] | None:
     """The value as finite floats, or ``None`` if it is anything else."""
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+    if not isinstance(value, list | tuple) or not set(map(type, value)) <= {int, float}:
         return None
-    if not all(isinstance(item, int | float) and math.isfinite(item) for item in value):
+    try:
+        return value if all(map(math.isfinite, value)) else None
+    except OverflowError:  # a whole number beyond any float
         return None
-    return [float(item) for item in value]
 
 
 def _slo(value: object) -> tuple[Slo | None, int]:

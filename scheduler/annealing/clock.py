@@ -12,7 +12,7 @@ _MONOTONIC = time.CLOCK_MONOTONIC
 _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def now_ns(buffer):  # type: ignore[no-untyped-def]
     """Nanoseconds now; ``buffer`` int64[2] is scratch (a ``timespec``)."""
     _clock_gettime(_MONOTONIC, buffer.ctypes.data)

@@ -48,7 +48,7 @@ def _arrival(problem: AnnealProblem) -> tuple[Ints, Ints]:
     return order, np.diff(starts, append=len(problem))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _enumerate(tables, state, best, limit):  # type: ignore[no-untyped-def]
     """Walk all ordered partitions: at each depth one subset of those left is the next batch."""
     n = state.order.shape[0]
@@ -81,7 +81,7 @@ def _enumerate(tables, state, best, limit):  # type: ignore[no-untyped-def]
     return best_value, states
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _place(state, start, chosen):  # type: ignore[no-untyped-def]
     """Write the requests of the bit set ``chosen`` as a batch at ``start``; return its end."""
     at = start

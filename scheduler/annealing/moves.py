@@ -10,7 +10,7 @@ from numba import njit
 from scheduler.annealing.draws import below
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def random_move(order, starts, limit, extended, rng):  # type: ignore[no-untyped-def]
     """Draw one of the paper's three moves, or with ``extended`` of all six, and its positions."""
     n = order.shape[0]
@@ -29,7 +29,7 @@ def random_move(order, starts, limit, extended, rng):  # type: ignore[no-untyped
     return merge(starts, at, limit)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def start_of(starts, at):  # type: ignore[no-untyped-def]
     """First position of the batch that holds position ``at``."""
     while not starts[at]:
@@ -37,7 +37,7 @@ def start_of(starts, at):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def end_of(starts, at):  # type: ignore[no-untyped-def]
     """Position after the last one of the batch that holds position ``at``."""
     at += 1
@@ -46,7 +46,7 @@ def end_of(starts, at):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def squeeze(order, starts, at, limit):  # type: ignore[no-untyped-def]
     """Move the request at ``at`` into the previous batch, if that has room."""
     start = start_of(starts, at)
@@ -62,7 +62,7 @@ def squeeze(order, starts, at, limit):  # type: ignore[no-untyped-def]
     return previous
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def delay(order, starts, at, limit):  # type: ignore[no-untyped-def]
     """Move the request at ``at`` into the next batch, if that has room, or into a new last one."""
     start, end = start_of(starts, at), end_of(starts, at)
@@ -77,7 +77,7 @@ def delay(order, starts, at, limit):  # type: ignore[no-untyped-def]
     return start
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def swap(order, starts, one, other):  # type: ignore[no-untyped-def]
     """Exchange two requests of different batches."""
     first = start_of(starts, min(one, other))
@@ -87,7 +87,7 @@ def swap(order, starts, one, other):  # type: ignore[no-untyped-def]
     return first
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def jump(order, starts, at, to, limit, alone):  # type: ignore[no-untyped-def]
     """Move the request at ``at`` into the batch of ``to``, or ``alone`` to its far side."""
     first, start, end = start_of(starts, at), start_of(starts, to), end_of(starts, to)
@@ -112,7 +112,7 @@ def jump(order, starts, at, to, limit, alone):  # type: ignore[no-untyped-def]
     return start
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def split(starts, at):  # type: ignore[no-untyped-def]
     """Cut a batch in two before position ``at``."""
     if starts[at]:
@@ -121,7 +121,7 @@ def split(starts, at):  # type: ignore[no-untyped-def]
     return start_of(starts, at - 1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def merge(starts, at, limit):  # type: ignore[no-untyped-def]
     """Join the batch that holds position ``at`` to the previous one, if both fit into one."""
     start = start_of(starts, at)

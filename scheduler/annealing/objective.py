@@ -90,7 +90,7 @@ def value_of(problem: AnnealProblem, order: Ints, batch_sizes: Ints) -> float:
     return float(evaluate(new_tables(problem), state, 0))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def evaluate(tables, state, first):  # type: ignore[no-untyped-def]
     """Return G after bringing the sums up to date from the batch starting at ``first`` on."""
     run_s, slack_s, waited_s = tables.run_s, tables.slack_s, tables.waited_s
@@ -124,7 +124,7 @@ def evaluate(tables, state, first):  # type: ignore[no-untyped-def]
     return state.met[n] / max(state.latency_s[n], _TINY_S)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _fill_tables(requests, outputs, c, run_s, slack_s):  # type: ignore[no-untyped-def]
     """Fill both tables and return how many requests were promised something.
 

@@ -74,7 +74,7 @@ def _sizes(starts: Ints, requests: int) -> Ints:
     return np.diff(starts, append=requests)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _search(  # type: ignore[no-untyped-def]
     tables,
     state,
@@ -134,7 +134,7 @@ def _search(  # type: ignore[no-untyped-def]
     return best_value, seed_value, evaluations, False
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _begin(tables, state, trial, limit):  # type: ignore[no-untyped-def]
     """Put the start to anneal from into ``state``; return its G and whether it meets all SLOs.
 
@@ -157,7 +157,7 @@ def _begin(tables, state, trial, limit):  # type: ignore[no-untyped-def]
     return value, False
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _lay_out(state, order, limit):  # type: ignore[no-untyped-def]
     """Cut ``order`` into full batches."""
     for position in range(order.shape[0]):
@@ -165,7 +165,7 @@ def _lay_out(state, order, limit):  # type: ignore[no-untyped-def]
         state.starts[position] = position % limit == 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _copy(to, of, first):  # type: ignore[no-untyped-def]
     """Copy a state from the batch starting at ``first`` on, where both agree before it."""
     n = to.order.shape[0]

@@ -7,6 +7,7 @@ price that its slot-seconds have for requests still to come, and what a preempti
 """
 
 import numpy as np
+from numba import njit
 
 from scheduler.decision import Plan, StepDecision, no_handles
 from scheduler.slots.chance import Terms, worth
@@ -60,11 +61,8 @@ class SlotwisePolicy:
         if plan is None:
             return StepDecision(order=snapshot.waiting.handle)
         slots = snapshot.limits.max_num_seqs
-        running = snapshot.running.handle
-        runs = np.isin(plan.order, running, assume_unique=True)
-        preempt = plan.order[slots:][runs[slots:]]
-        waiting = plan.order[~runs]
-        return StepDecision(order=np.concatenate([waiting, preempt]), preempt=preempt)
+        order, preempt = _split(plan.order, snapshot.running.handle, slots)
+        return StepDecision(order=order, preempt=preempt)
 
     def _learn_price(self, snapshot: Snapshot, chance: Floats, cost_s: Floats) -> None:
         arrival_s = snapshot.waiting.arrival_s
@@ -81,3 +79,17 @@ class SlotwisePolicy:
         share = max(problem.slots // self._config.overdue_share, 1)
         oldest = overdue[np.argsort(-problem.waited_s[overdue], kind="stable")][:share]
         return np.concatenate([oldest, order[~np.isin(order, oldest)]])
+
+
+@njit(cache=True)
+def _split(order, running, slots):  # type: ignore[no-untyped-def]
+    """Who waits, in the plan's order, and who has to give up a slot (at the end of the former)."""
+    top = 0
+    for handles in (order, running):
+        if len(handles):
+            top = max(top, handles.max())
+    runs = np.zeros(top + 1, dtype=np.bool_)
+    runs[running] = True
+    holds = runs[order]
+    preempt = order[slots:][holds[slots:]]
+    return np.concatenate((order[~holds], preempt)), preempt

@@ -43,7 +43,7 @@ class Terms(NamedTuple):
         )
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, inline="always")
 def keeping_lengths(i, begin_s, facts, token_s):  # type: ignore[no-untyped-def]
     """Between which remaining lengths the promise is kept if tokens flow from ``begin_s``.
 
@@ -72,7 +72,7 @@ def keeping_lengths(i, begin_s, facts, token_s):  # type: ignore[no-untyped-def]
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def outlook(i, begin_s, facts, atoms, token_s):  # type: ignore[no-untyped-def]
     """Chance to keep the promise, and mean tokens until done or until hope is lost."""
     count = atoms.shape[1]
@@ -91,7 +91,7 @@ def outlook(i, begin_s, facts, atoms, token_s):  # type: ignore[no-untyped-def]
     return kept / count, hopeful / count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _worth(facts, atoms, terms, chance, cost_s, index):  # type: ignore[no-untyped-def]
     count = atoms.shape[1]
     for i in range(facts.shape[0]):

@@ -24,7 +24,7 @@ class SlotConfig:
     preempt_cost: float = 1.0
     patience: float = 0.3
     keep: float = 2.0
-    time_box_s: float = 0.0002
+    time_box_s: float = 0.0001
     max_moves: int = 20_000
     heat: float = 0.2
     cooling: float = 0.97

@@ -59,7 +59,7 @@ class SlotSearch:
         return SearchResult(best, value, seed_value, evaluations)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _search(  # type: ignore[no-untyped-def]
     seeds, best, facts, atoms, terms, heat, cooling, chunk, max_moves, rng, deadline_ns
 ):
@@ -81,7 +81,7 @@ def _search(  # type: ignore[no-untyped-def]
     return worth[1], seed_value, seeds.shape[0] + moves
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _move(order, source, target):  # type: ignore[no-untyped-def]
     """Take the candidate at ``source`` out and put it in at ``target``."""
     moved = order[source]
@@ -91,7 +91,7 @@ def _move(order, source, target):  # type: ignore[no-untyped-def]
     order[target] = moved
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _anneal(order, best, worth, heat, moves, rng, facts, atoms, terms, free_s):  # type: ignore[no-untyped-def]
     """Try so many swaps and insertions; ``worth`` holds the value now and the best one.
 

@@ -41,7 +41,7 @@ def seed_orders(
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _orders(handle, running, facts, waited_s, chance, cost_s, index, price, previous):  # type: ignore[no-untyped-def]
     n = handle.shape[0]
     seeds = np.empty((_SEEDS, n), dtype=np.int64)
@@ -61,7 +61,7 @@ def _orders(handle, running, facts, waited_s, chance, cost_s, index, price, prev
     return seeds
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _ranks(handle, by_index, previous):  # type: ignore[no-untyped-def]
     """Of each candidate in ``by_index``: its place in the previous plan, else where it is now."""
     top = handle.max() if len(handle) else 0

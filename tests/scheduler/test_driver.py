@@ -50,8 +50,28 @@ def test_a_decision_stands_while_nobody_comes_or_goes(driver, arrival):
     for step in range(5):
         driver.decide(now_s=step * 0.1)
     assert (driver.policy.plans, driver.policy.steps) == (1, 1)
-    driver.tracker.arrived(arrival("b"))
+    driver.tracker.finished("a")
     driver.decide(now_s=0.6)
+    assert driver.policy.plans == 2
+
+
+def test_a_plan_for_newcomers_alone_is_put_off_by_one_step(driver, arrival):
+    driver.tracker.arrived(arrival("a"))
+    plans = []
+    for step, name in enumerate(["b", "c", "d", None, None]):
+        driver.decide(now_s=step * 0.1)
+        plans.append(driver.policy.plans)
+        if name is not None:
+            driver.tracker.arrived(arrival(name))
+    assert plans == [1, 1, 2, 2, 3]
+
+
+def test_a_finish_is_planned_for_at_once_whoever_came_with_it(driver, arrival):
+    driver.tracker.arrived(arrival("a"))
+    driver.decide(now_s=0.0)
+    driver.tracker.arrived(arrival("b"))
+    driver.tracker.finished("a")
+    driver.decide(now_s=0.1)
     assert driver.policy.plans == 2
 
 

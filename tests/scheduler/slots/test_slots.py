@@ -105,6 +105,8 @@ def plain_walk(order, built, terms):
     """The walk in plain Python, slots as a sorted list."""
     free, stall, value = [0.0] * built.slots, 0.0, 0.0
     for position, i in enumerate(order):
+        if position >= built.slots and min(free) > 9.0 * terms.horizon_s:
+            return value - len(set(range(built.running)) - set(order[:position]))
         lost = i < built.running and position >= built.slots
         prefill = built.facts[i, Fact.RESTART_S if lost else Fact.START_S]
         if lost:
@@ -147,6 +149,7 @@ def test_the_compiled_walk_is_the_plain_walk(some, rng):
     terms = Terms.of(built, SlotConfig(), 0.01)
     order = list(range(len(built)))
     rng.shuffle(order)
+    terms = terms._replace(horizon_s=terms.horizon_s * rng.choice([0.01, 0.1, 1.0, 10.0]))
     compiled = walk(np.array(order), built.facts, built.atoms, terms, np.empty(3))
     assert compiled == pytest.approx(plain_walk(order, built, terms))
 

@@ -1,6 +1,6 @@
 """The waiting queue holds still during a step."""
 
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import pytest
 
@@ -9,8 +9,15 @@ pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
 from serving.vllm_queue import PlannedRequestQueue
 
 
+@dataclass(frozen=True)
+class Named:
+    """As much of a vLLM request as the queue looks at."""
+
+    request_id: str
+
+
 def requests(names):
-    return [SimpleNamespace(request_id=name) for name in names]
+    return [Named(name) for name in names]
 
 
 def names(queue):
@@ -67,5 +74,5 @@ def test_prepended_requests_stand_in_front_until_the_next_order(abcd):
 def test_removed_requests_are_gone_wherever_they_stood(abcd):
     queue, by_name = abcd
     queue.arrange([by_name["a"], by_name["b"]], [by_name["c"], by_name["d"]])
-    queue.remove_requests([by_name["a"], by_name["d"], SimpleNamespace(request_id="x")])
+    queue.remove_requests([by_name["a"], by_name["d"], Named("x")])
     assert names(queue) == "bc"
