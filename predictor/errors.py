@@ -9,6 +9,7 @@ SlotwiseError
 ├── ArtifactError           a stored predictor is missing, damaged or of another kind
 ├── DistributionError       probabilities or bin edges that are not a distribution
 ├── SnapshotError           the tracker was told something impossible of a request
+├── SimulationError         a simulated engine cannot go on
 └── EngineError             the engine did not start, died, or its port is taken
 """
 
@@ -47,6 +48,10 @@ class DistributionError(SlotwiseError, ValueError):
 
 class SnapshotError(SlotwiseError):
     """The tracker was told something impossible of a request."""
+
+
+class SimulationError(SlotwiseError):
+    """A simulated engine cannot go on."""
 
 
 class EngineError(SlotwiseError):

@@ -4,12 +4,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
+from predictor.errors import SnapshotError
 from scheduler.decision import Plan, StepDecision, no_handles
 from scheduler.latency import LatencyFitter, StepLatency
 from scheduler.policy import Policy
-from scheduler.snapshot import Limits, Snapshot
-from scheduler.tracker import Tracker
+from scheduler.snapshot import Floats, Limits, Snapshot
+from scheduler.tracker import Arrival, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +20,8 @@ REFIT_STEPS = 64
 
 # A plan is made again after this long even if nobody came or went: deadlines pass by themselves.
 MAX_PLAN_AGE_S = 1.0
+
+_NEVER = -1
 
 
 class Driver:
@@ -48,7 +52,8 @@ class Driver:
         self._plan: Plan | None = None
         self._standing: StepDecision | None = None
         self._since_fit = 0
-        # Arrivals that the plan in force knows, and whether some later ones were put off.
+        # What the plan in force knows, and whether later arrivals were put off.
+        self._planned_version, self._planned_at_s = _NEVER, -inf
         self._planned_arrivals = 0
         self._put_off = False
         self._complained: set[str] = set()
@@ -62,6 +67,13 @@ class Driver:
     def plan(self) -> Plan | None:
         """The standing plan."""
         return self._plan
+
+    @property
+    def stands_until_s(self) -> float:
+        """Until when the last decision stands if nobody comes or goes; -inf: one step only."""
+        if self._standing is None or self._put_off:
+            return -inf
+        return self._planned_at_s + MAX_PLAN_AGE_S
 
     def decide(self, *, now_s: float, kv_tokens_free: int | None = None) -> StepDecision:
         """Return what the engine does in the coming step."""
@@ -82,6 +94,12 @@ class Driver:
             return self._fall_back("overran", f"{spent_s * 1e3:.1f} ms")
         return decision
 
+    def preview(self, arrival: Arrival, *, now_s: float) -> Snapshot:
+        """The engine as it would be with one more request, the last of the waiting."""
+        if self._latency is None:
+            raise SnapshotError("no latency model yet: an engine must have run some steps first")
+        return self.tracker.preview(arrival, now_s=now_s, latency=self._latency)
+
     def observe_step(
         self,
         *,
@@ -99,7 +117,15 @@ class Driver:
             context_tokens=context_tokens,
             step_s=step_s,
         )
-        self._since_fit += 1
+        self._refit(1)
+
+    def observe_steps(self, steps: Floats) -> None:
+        """:meth:`observe_step` for float64[n, 5], columns in the order of its arguments."""
+        self._fitter.observe_all(steps)
+        self._refit(len(steps))
+
+    def _refit(self, steps: int) -> None:
+        self._since_fit += steps
         if self._since_fit >= REFIT_STEPS or self._latency is None:
             self._since_fit = 0
             self._latency = self._fitter.fit() or self._latency
@@ -108,9 +134,10 @@ class Driver:
         if self._stale(snapshot.now_s):
             self._standing, self._put_off = None, False
             self._planned_arrivals = self.tracker.arrivals
+            self._planned_version, self._planned_at_s = snapshot.version, snapshot.now_s
             self._plan = self.policy.plan(snapshot, self._plan)
         decision = self.policy.step(snapshot, self._plan)
-        if self.policy.follows_plan and self._plan is not None:
+        if self.policy.stands:
             # Who was preempted now must not be preempted again when it is back.
             stays = len(decision.preempt) == 0
             self._standing = decision if stays else replace(decision, preempt=no_handles())
@@ -122,23 +149,21 @@ class Driver:
         To register a request and to plan for it both cost cold caches; no step pays for both.
         Until then newcomers stand behind everybody who was planned for.
         """
-        tracker, plan = self.tracker, self._plan
-        newcomers = tracker.arrivals - self._planned_arrivals
-        only_newcomers = plan is not None and tracker.version - plan.version == newcomers > 0
+        newcomers = self.tracker.arrivals - self._planned_arrivals
+        only_newcomers = self.tracker.version - self._planned_version == newcomers > 0
         self._put_off = only_newcomers and not self._put_off
         return self._put_off
 
     def _stale(self, now_s: float) -> bool:
-        plan = self._plan
         return (
-            plan is None
-            or plan.version != self.tracker.version
-            or now_s - plan.made_at_s > MAX_PLAN_AGE_S
+            self._planned_version != self.tracker.version
+            or now_s - self._planned_at_s > MAX_PLAN_AGE_S
         )
 
     def _fall_back(self, what: str, detail: str) -> StepDecision:
         self.fallbacks += 1
         self._plan = self._standing = None
+        self._planned_version = _NEVER
         if what not in self._complained:
             self._complained.add(what)
             logger.warning(

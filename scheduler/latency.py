@@ -160,6 +160,11 @@ class LatencyFitter:
         if step_s > 0 and isfinite(step_s) and prefills + decodes > 0:
             self._noted.append((prefills, prefill_tokens, decodes, context_tokens, step_s))
 
+    def observe_all(self, steps: Floats) -> None:
+        """:meth:`observe` for float64[n, 5], columns in the order of its arguments."""
+        counted = (steps[:, 4] > 0) & np.isfinite(steps[:, 4]) & (steps[:, 0] + steps[:, 2] > 0)
+        self._noted.extend(map(tuple, steps[counted].tolist()))
+
     def fit(self) -> StepLatency | None:
         """Return the fit to everything seen so far, or ``None`` before it means anything."""
         self._take_in()

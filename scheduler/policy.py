@@ -20,8 +20,8 @@ class Policy(Protocol):
         ...
 
     @property
-    def follows_plan(self) -> bool:
-        """Whether :meth:`step` reads the plan alone, so that its answer stands as long as it."""
+    def stands(self) -> bool:
+        """Whether an answer stands until somebody comes or goes, or a second has passed."""
         ...
 
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan | None:

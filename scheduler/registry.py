@@ -4,12 +4,15 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 
 from predictor.errors import UnknownPolicyError
+from scheduler.annealing import AnnealConfig
 from scheduler.policies import ordered
 from scheduler.policies.anneal_paper import AnnealPaperPolicy
 from scheduler.policies.slotwise import SlotwisePolicy
 from scheduler.policy import Policy
+from scheduler.slots.config import SlotConfig
 
 ORACLE_SUFFIX = "-oracle"
 
@@ -21,6 +24,12 @@ _FACTORIES: Mapping[str, Callable[[], Policy]] = {
     "lsf": partial(ordered.OrderedPolicy, name="lsf", key=ordered.by_slack),
     "anneal-paper": AnnealPaperPolicy,
     "slotwise": SlotwisePolicy,
+}
+
+# About as many moves as fit the time box on a warm machine.
+_REPEATABLE: Mapping[str, Callable[[], Policy]] = {
+    "anneal-paper": lambda: AnnealPaperPolicy(config=AnnealConfig.paper()),
+    "slotwise": lambda: SlotwisePolicy(SlotConfig(time_box_s=inf, max_moves=64)),
 }
 
 
@@ -52,6 +61,10 @@ def policy_names() -> tuple[str, ...]:
     return tuple(_FACTORIES)
 
 
-def create_policy(name: str) -> Policy:
-    """Build the policy of this name; raises :class:`UnknownPolicyError`."""
-    return _FACTORIES[PolicyName.parse(name).base]()
+def create_policy(name: str, *, repeatable: bool = False) -> Policy:
+    """Build the policy of this name; raises :class:`UnknownPolicyError`.
+
+    ``repeatable``: searches end after a fixed number of moves instead of at their time box.
+    """
+    base = PolicyName.parse(name).base
+    return _REPEATABLE[base]() if repeatable and base in _REPEATABLE else _FACTORIES[base]()

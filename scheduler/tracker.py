@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -45,7 +45,9 @@ class Tracker:
         self._pool = np.zeros((len(Column), capacity))
         self._edges = np.zeros((capacity, LENGTH_BINS + 1))
         self._cdf = np.ones((capacity, LENGTH_BINS + 1))
-        self._free: deque[int] = deque(range(capacity))
+        # The last handle is kept for guests, see :meth:`preview`.
+        self._guest = capacity - 1
+        self._free: deque[int] = deque(range(capacity - 1))
         self._handles: dict[str, int] = {}
         self._ids: list[str | None] = [None] * capacity
         self._waiting: dict[int, None] = {}
@@ -59,6 +61,11 @@ class Tracker:
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._handles
+
+    @property
+    def limits(self) -> Limits:
+        """What the engine can hold."""
+        return self._limits
 
     @property
     def version(self) -> int:
@@ -115,9 +122,7 @@ class Tracker:
         if not self._free:
             self._grow()
         handle = self._free.popleft()
-        self._pool[:, handle] = _column(handle, arrival)
-        edges, cdf = stack([arrival.lengths], LENGTH_BINS)
-        self._edges[handle], self._cdf[handle] = edges[0], cdf[0]
+        self._write(handle, arrival)
         self._handles[arrival.request_id] = handle
         self._ids[handle] = arrival.request_id
         self._waiting[handle] = None
@@ -141,6 +146,14 @@ class Tracker:
         if self._pool[Column.GENERATED, handle] == 0:
             self._pool[Column.FIRST_TOKEN_S, handle] = at_s
         self._pool[Column.GENERATED, handle] += count
+
+    def progressed(
+        self, handles: Ints, *, prefill_left: Ints, generated: Ints, first_token_s: Floats
+    ) -> None:
+        """Note at once how far several running requests have come; arrays of their length."""
+        self._pool[Column.PREFILL_LEFT, handles] = prefill_left
+        self._pool[Column.GENERATED, handles] = generated
+        self._pool[Column.FIRST_TOKEN_S, handles] = np.where(generated > 0, first_token_s, np.nan)
 
     def preempted(self, request_id: str) -> None:
         """Move a running request back to the waiting; all its tokens must be computed again."""
@@ -181,6 +194,23 @@ class Tracker:
             latency=latency,
         )
 
+    def preview(
+        self,
+        arrival: Arrival,
+        *,
+        now_s: float,
+        latency: StepLatency,
+        kv_tokens_free: int | None = None,
+    ) -> Snapshot:
+        """Return the engine as it would be with one more request, the last of the waiting.
+
+        The request is not taken in; the snapshot holds until the next preview.
+        """
+        self._write(self._guest, arrival)
+        snapshot = self.snapshot(now_s=now_s, latency=latency, kv_tokens_free=kv_tokens_free)
+        handles = np.append(self.waiting_handles(), self._guest)
+        return replace(snapshot, waiting=self._table(handles))
+
     def waiting_handles(self) -> Ints:
         """Handles of the waiting in arrival order."""
         if self._waiting_order is None:
@@ -193,6 +223,11 @@ class Tracker:
         values.flags.writeable = False
         return RequestTable(values)
 
+    def _write(self, handle: int, arrival: Arrival) -> None:
+        self._pool[:, handle] = _column(handle, arrival)
+        edges, cdf = stack([arrival.lengths], LENGTH_BINS)
+        self._edges[handle], self._cdf[handle] = edges[0], cdf[0]
+
     def _changed(self) -> None:
         self._version += 1
         self._waiting_order = None
@@ -204,7 +239,8 @@ class Tracker:
         self._edges = np.concatenate([self._edges, np.zeros_like(self._edges)])
         self._cdf = np.concatenate([self._cdf, np.ones_like(self._cdf)])
         self._ids.extend([None] * old)
-        self._free.extend(range(old, 2 * old))
+        self._free.extend([self._guest, *range(old, 2 * old - 1)])
+        self._guest = 2 * old - 1
 
 
 def _handles(handles: Iterable[int]) -> Ints:

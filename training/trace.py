@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TextIO
 
@@ -25,7 +25,10 @@ class TraceRow:
 
 
 def read_trace(path: Path, *, limit: int | None = None) -> list[TraceRow]:
-    """The rows (at most the first ``limit``) by time, the first one shifted to 0 s."""
+    """The rows (at most the first ``limit``), the first one shifted to 0 s.
+
+    Raises ``DatasetError`` naming the line at fault; times must not fall.
+    """
     try:
         with _opened(path) as file:
             rows = list(islice(_rows(path, file), limit))
@@ -35,12 +38,12 @@ def read_trace(path: Path, *, limit: int | None = None) -> list[TraceRow]:
         ) from error
     if not rows:
         raise DatasetError(f"{path}: no rows; give a trace with at least one request")
-    rows.sort(key=_time)
+    for earlier, later in pairwise(rows):
+        if later.t_s < earlier.t_s:
+            raise DatasetError(
+                f"{path}: t_s falls from {earlier.t_s} to {later.t_s}; sort the rows by t_s"
+            )
     return [TraceRow(r.t_s - rows[0].t_s, r.input_tokens, r.output_tokens) for r in rows]
-
-
-def _time(row: TraceRow) -> float:
-    return row.t_s
 
 
 def _opened(path: Path) -> TextIO:

@@ -18,10 +18,10 @@ class OrderedPolicy:
 
     name: str
     key: SortKey
-    follows_plan: bool = False
+    stands: bool = True
 
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan | None:  # noqa: ARG002
-        """Have no plan: the key is looked at afresh in each step."""
+        """Have no plan: the key of the moment decides."""
         return None
 
     def step(self, snapshot: Snapshot, plan: Plan | None) -> StepDecision:  # noqa: ARG002

@@ -23,7 +23,7 @@ class SlotwisePolicy:
     """Plans when somebody came or went; each step follows the plan."""
 
     name = "slotwise"
-    follows_plan = True
+    stands = True
 
     def __init__(self, config: SlotConfig | None = None) -> None:
         self._config = config or SlotConfig()

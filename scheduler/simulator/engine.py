@@ -1,132 +1,271 @@
-"""One simulated engine: vLLM V1's iteration loop with the step time taken from a model."""
+"""One simulated engine: the compiled loop, driven by a policy through the same driver as vLLM."""
 
-from collections.abc import Sequence
+import math
+from dataclasses import dataclass
 
+import numpy as np
+from numba import njit
+
+from predictor.errors import SimulationError
 from scheduler.decision import StepDecision
 from scheduler.driver import Driver
-from scheduler.latency import StepLatency
-from scheduler.simulator.request import LiveRequest, SimOutcome, SimRequest
-from scheduler.snapshot import Limits
-from scheduler.tracker import Arrival
+from scheduler.simulator.loop import preempt, run
+from scheduler.simulator.request import SimOutcome, SimRequest
+from scheduler.simulator.state import Clock, Count, Log, Rules, State
+from scheduler.simulator.step_time import StepTime
+from scheduler.snapshot import Floats, Ints, Limits
+
+_MANY_STEPS = 1 << 40
+
+# How long an engine idles when its policy holds everybody back.
+_HELD_STEP_S = 0.01
+_WAITING, _OPEN = int(Count.WAITING), int(Count.OPEN)
+
+# What the latency model learns from, in the order of `Driver.observe_steps`.
+_OBSERVED = [Log.PREFILLS, Log.PREFILL_TOKENS, Log.DECODES, Log.CONTEXT_TOKENS, Log.STEP_S]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRules:
+    """Engine settings in vLLM's terms, beside :class:`scheduler.snapshot.Limits`.
+
+    ``block_size`` tokens make a KV block. ``asynchronous``: a step is scheduled while the one
+    before runs. ``by_priority``: ``--scheduling-policy priority``, which takes memory from the
+    least urgent instead of the last admitted. ``reserve_full_input``: admission needs room for
+    the whole prompt. ``prefix_caching``: a preempted request may find blocks of its own again.
+    """
+
+    block_size: int = 16
+    asynchronous: bool = False
+    by_priority: bool = False
+    reserve_full_input: bool = True
+    prefix_caching: bool = False
 
 
 class SimulatedEngine:
-    """Runs requests to completion under a driver's policy.
+    """Runs requests under a driver's policy, with the step time taken from a model.
 
-    Semantics of vLLM V1: running requests are scheduled before waiting ones, prompts are
-    prefilled in chunks of what the token budget leaves, at most ``max_num_seqs`` run, arrivals
-    during a step are seen by the next one. KV memory is no limit yet. Deterministic as far as
-    the policy is.
+    Deterministic as far as the policy is. ``limits.kv_tokens`` is the memory, rounded down to
+    whole blocks; ``None`` as ``kv_tokens`` of the constructor means memory is no limit. The log
+    of all steps is kept (88 bytes each) as :meth:`steps`.
     """
 
-    def __init__(self, *, driver: Driver, limits: Limits, truth: StepLatency) -> None:
+    def __init__(
+        self,
+        *,
+        driver: Driver,
+        limits: Limits,
+        step_time: StepTime,
+        rules: EngineRules | None = None,
+        memory_bound: bool = True,
+        instance: int = 0,
+    ) -> None:
+        rules = rules or EngineRules()
         self.driver = driver
-        self.steps = 0
-        self._limits = limits
-        self._truth = truth
-        self._waiting: dict[int, LiveRequest] = {}
-        self._running: dict[int, LiveRequest] = {}
+        self._step_time = step_time
+        self._instance = instance
+        self._rules = Rules(
+            max_num_seqs=limits.max_num_seqs,
+            max_batched_tokens=limits.max_batched_tokens,
+            blocks=limits.kv_tokens // rules.block_size if memory_bound else -1,
+            block_size=rules.block_size,
+            lag=int(rules.asynchronous),
+            by_priority=int(rules.by_priority),
+            reserve=int(rules.reserve_full_input),
+            caching=int(rules.prefix_caching),
+        )
+        self._state = State.empty(self._rules, 256)
+        self._requests: list[SimRequest] = []
+        self._handle = np.zeros(256, dtype=np.int64)  # by request number
+        self._number = np.zeros(512, dtype=np.int64)  # by the tracker's handle
+        self._done: list[int] = []
+        self._log: list[Floats] = []
+        self._applied: StepDecision | None = None
+        self._disordered = False
 
-    def run(self, requests: Sequence[SimRequest]) -> list[SimOutcome]:
-        """Serve all requests; returns outcomes in order of completion."""
-        pending = sorted(requests, key=lambda request: request.arrival_s)
-        outcomes: list[SimOutcome] = []
-        now_s, arrived = 0.0, 0
-        while arrived < len(pending) or self._waiting or self._running:
-            if not self._waiting and not self._running:
-                now_s = max(now_s, pending[arrived].arrival_s)
-            while arrived < len(pending) and pending[arrived].arrival_s <= now_s:
-                self._arrive(pending[arrived])
-                arrived += 1
-            now_s = self._step(now_s, outcomes)
-        return outcomes
+    @property
+    def now_s(self) -> float:
+        """When the next step begins."""
+        return float(self._state.clock[Clock.NOW])
 
-    def _arrive(self, request: SimRequest) -> None:
-        handle = self.driver.tracker.arrived(
-            Arrival(
-                request_id=request.request_id,
-                arrival_s=request.arrival_s,
-                prompt_tokens=request.prompt_tokens,
-                max_tokens=request.output_tokens,
-                slo=request.slo,
-                lengths=request.lengths,
-                priority=request.priority,
+    @property
+    def live(self) -> int:
+        """How many requests wait or run."""
+        return len(self.driver.tracker)
+
+    @property
+    def kv_tokens_free(self) -> int:
+        """Free KV memory in tokens; the limit where memory is none."""
+        if self._rules.blocks < 0:
+            return self.driver.tracker.limits.kv_tokens
+        return int(self._state.counts[Count.FREE_BLOCKS]) * self._rules.block_size
+
+    def steps(self) -> Floats:
+        """All steps so far, float64[n, len(Log)]."""
+        self._keep_log()
+        return np.concatenate(self._log) if self._log else np.zeros((0, len(Log)))
+
+    def outcomes(self) -> list[SimOutcome]:
+        """What became of the requests that ended, in the order of their ends."""
+        state = self._state
+        return [
+            SimOutcome.of(
+                self._requests[number],
+                first_token_s=float(state.first_token_s[number]),
+                finish_s=float(state.finish_s[number]),
+                preemptions=int(state.preemptions[number]),
+                instance=self._instance,
             )
+            for number in self._done
+        ]
+
+    def submit(self, request: SimRequest) -> None:
+        """Take in a request; its arrival time is not before that of any other."""
+        state = self._state
+        number = len(self._requests)
+        if number == len(state.prompt):
+            state = self._state = state.grown()
+        state.prompt[number], state.output[number] = request.prompt_tokens, request.output_tokens
+        state.arrival_s[number], state.priority[number] = request.arrival_s, request.priority
+        state.prefix[number] = request.prefix_tokens
+        if self.live == 0:
+            self._wake(request.arrival_s)
+        handle = self.driver.tracker.arrived(request.arrival())
+        self._requests.append(request)
+        self._handle = _with(self._handle, number, handle)
+        self._number = _with(self._number, handle, number)
+        _enqueue(state, number)
+
+    def run_until(self, until_s: float) -> None:
+        """Run steps until the engine is idle, or its next step could see an arrival then."""
+        clock = self._state.clock
+        while self.live and clock[Clock.SEEN] < until_s:
+            if not self._turn(until_s):
+                self._stall(until_s)
+
+    def _turn(self, until_s: float) -> bool:
+        """Decide once and run as long as the decision stands; says whether anything ran."""
+        now_s = self.now_s
+        decision = self.driver.decide(now_s=now_s, kv_tokens_free=self.kv_tokens_free)
+        self._apply(decision)
+        stands_until_s = self.driver.stands_until_s
+        limit = self._rules.max_batched_tokens
+        ran = run(
+            self._state,
+            self._rules,
+            self._step_time,
+            min(until_s, stands_until_s) if stands_until_s > now_s else until_s,
+            _MANY_STEPS if stands_until_s > now_s else 1,
+            limit if decision.token_budget is None else min(decision.token_budget, limit),
         )
-        self._waiting[handle] = LiveRequest(request)
+        self._report()
+        return bool(ran)
 
-    def _step(self, now_s: float, outcomes: list[SimOutcome]) -> float:
-        decision = self.driver.decide(now_s=now_s)
-        self._preempt(decision)
-        batch = self._batch(decision)
-        end_s = now_s + self._duration_s(batch)
-        self.steps += 1
-        for handle, tokens in batch.items():
-            self._advance(handle, tokens, end_s, outcomes)
-        return end_s
+    def _apply(self, decision: StepDecision) -> None:
+        for number in self._number[decision.preempt].tolist():
+            preempt(self._state, self._rules, number)
+            self.driver.tracker.preempted(self._requests[number].request_id)
+        if decision is not self._applied or self._disordered:
+            self._applied, self._disordered = decision, False
+            held = np.concatenate([decision.held, decision.preempt])
+            _arrange(
+                self._state,
+                self._number[decision.order],
+                self._number[held],
+                np.zeros(len(self._requests), dtype=np.uint8),
+            )
 
-    def _preempt(self, decision: StepDecision) -> None:
-        for handle in decision.preempt.tolist():
-            live = self._running.pop(handle)
-            live.computed_tokens = 0
-            live.preemptions += 1
-            self._waiting[handle] = live
-            self.driver.tracker.preempted(live.request.request_id)
+    def _report(self) -> None:
+        """Tell the driver what the steps just run did, in the order in which it happened."""
+        state, tracker = self._state, self.driver.tracker
+        counts, requests = state.counts, self._requests
+        for number in state.admitted[: counts[Count.ADMITTED]].tolist():
+            tracker.scheduled(requests[number].request_id, 0)
+        preempted = state.preempted[: counts[Count.PREEMPTED]]
+        finished = state.finished[: counts[Count.FINISHED]]
+        going = state.running[: counts[Count.RUNNING]]
+        for some in (going, preempted):
+            tracker.progressed(
+                self._handle[some],
+                prefill_left=state.prompt[some] + state.generated[some] - state.computed[some],
+                generated=state.generated[some],
+                first_token_s=state.first_token_s[some],
+            )
+        for number in preempted.tolist():
+            tracker.preempted(requests[number].request_id)
+            self._disordered = True
+        for number in finished.tolist():
+            tracker.finished(requests[number].request_id)
+            self._done.append(number)
+        self._keep_log()
 
-    def _batch(self, decision: StepDecision) -> dict[int, int]:
-        """Allocate this step's tokens: handle -> tokens."""
-        budget = self._limits.max_batched_tokens
-        if decision.token_budget is not None:
-            budget = min(budget, decision.token_budget)
-        batch: dict[int, int] = {}
-        for handle, live in self._running.items():
-            if tokens := min(max(live.prefill_left, 1), budget):
-                batch[handle] = tokens
-                budget -= tokens
-        held = set(decision.held.tolist())
-        for handle in decision.order.tolist():
-            if budget == 0 or len(self._running) >= self._limits.max_num_seqs:
-                break
-            if handle in held or handle not in self._waiting:
-                continue
-            live = self._running[handle] = self._waiting.pop(handle)
-            batch[handle] = min(live.prefill_left, budget)
-            budget -= batch[handle]
-        return batch
+    def _keep_log(self) -> None:
+        counts = self._state.counts
+        rows = self._state.log[: counts[Count.LOGGED]].copy()
+        counts[Count.LOGGED] = 0
+        if len(rows):
+            self._log.append(rows)
+            self.driver.observe_steps(rows[:, _OBSERVED])
 
-    def _duration_s(self, batch: dict[int, int]) -> float:
-        prefills = prefill_tokens = decodes = context = 0
-        for handle, tokens in batch.items():
-            live = self._running[handle]
-            if live.prefill_left > 1:
-                prefills += 1
-                prefill_tokens += tokens
-            else:
-                decodes += 1
-                context += live.computed_tokens
-        step_s = float(self._truth.step_s(prefills, prefill_tokens, decodes, context))
-        self.driver.observe_step(
-            prefills=prefills,
-            prefill_tokens=prefill_tokens,
-            decodes=decodes,
-            context_tokens=context,
-            step_s=step_s,
-        )
-        return step_s
+    def _wake(self, at_s: float) -> None:
+        """An idle engine's next step begins when somebody comes, unless it is still in one."""
+        clock = self._state.clock
+        clock[Clock.NOW] = clock[Clock.SEEN] = max(clock[Clock.NOW], at_s)
 
-    def _advance(self, handle: int, tokens: int, end_s: float, outcomes: list[SimOutcome]) -> None:
-        live = self._running[handle]
-        request_id = live.request.request_id
-        tracker = self.driver.tracker
-        tracker.scheduled(request_id, tokens)
-        live.computed_tokens += tokens
-        if live.prefill_left > 0:
-            return
-        if live.generated == 0:
-            live.first_token_s = end_s
-        live.generated += 1
-        tracker.tokens(request_id, 1, end_s)
-        if live.generated >= live.request.output_tokens:
-            tracker.finished(request_id)
-            del self._running[handle]
-            outcomes.append(SimOutcome.of(live, end_s))
+    def _stall(self, until_s: float) -> None:
+        """Nothing could be scheduled: wait for the next arrival, or say that none will help."""
+        clock, counts = self._state.clock, self._state.counts
+        held = counts[Count.OPEN] == 0
+        if math.isinf(until_s) and not held:
+            number = int(self._state.queue[0])
+            raise SimulationError(
+                f"request {self._requests[number].request_id!r} can never be scheduled: it needs "
+                f"KV memory for {int(self._state.prompt[number] + self._state.generated[number])} "
+                f"tokens and the engine has {self._rules.blocks * self._rules.block_size}"
+            )
+        later_s = self.now_s + _HELD_STEP_S if held else until_s
+        clock[Clock.NOW] = clock[Clock.SEEN] = min(until_s, later_s)
+
+
+def _with(values: Ints, place: int, value: int) -> Ints:
+    """``values`` with one of them set, twice as long if it has to be."""
+    while place >= len(values):
+        values = np.concatenate([values, np.zeros_like(values)])
+    values[place] = value
+    return values
+
+
+@njit(cache=True)
+def _enqueue(state, number):  # type: ignore[no-untyped-def]
+    """Put a new request behind everybody who may be admitted, before those held back."""
+    counts = state.counts
+    for k in range(counts[_WAITING], counts[_OPEN], -1):
+        state.queue[k] = state.queue[k - 1]
+    state.queue[counts[_OPEN]] = number
+    counts[_OPEN] += 1
+    counts[_WAITING] += 1
+
+
+@njit(cache=True)
+def _arrange(state, order, held, mark):  # type: ignore[no-untyped-def]
+    """Order the queue: the decided, then the unnamed as they stood, then the held."""
+    waiting = state.counts[_WAITING]
+    before = state.queue[:waiting].copy()
+    mark[before] = 1
+    last = waiting
+    for number in held[::-1]:
+        if mark[number] == 1:
+            mark[number] = 2
+            last -= 1
+            state.queue[last] = number
+    first = 0
+    for number in order:
+        if mark[number] == 1:
+            mark[number] = 2
+            state.queue[first] = number
+            first += 1
+    for number in before:
+        if mark[number] == 1:
+            state.queue[first] = number
+            first += 1
+    state.counts[_OPEN] = last

@@ -1,14 +1,18 @@
-"""A request inside the simulator, and what became of it."""
+"""A request of a simulation, and what became of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from predictor.distribution import LengthDistribution
 from scheduler.slo import Slo, tpot_s
+from scheduler.tracker import Arrival
 
 
 @dataclass(frozen=True, slots=True)
 class SimRequest:
-    """What arrives: ``output_tokens`` is the true length, ``lengths`` what the policy is told."""
+    """What arrives: ``output_tokens`` is the true length, ``lengths`` what the policy is told.
+
+    ``prefix_tokens`` of the prompt are cached beforehand (where the engine caches at all).
+    """
 
     request_id: str
     arrival_s: float
@@ -18,27 +22,24 @@ class SimRequest:
     lengths: LengthDistribution
     slo_class: str = ""
     priority: int = 0
+    prefix_tokens: int = 0
 
-
-@dataclass(slots=True)
-class LiveRequest:
-    """Progress of one request inside the engine."""
-
-    request: SimRequest
-    computed_tokens: int = 0
-    generated: int = 0
-    first_token_s: float = field(default=float("nan"))
-    preemptions: int = 0
-
-    @property
-    def prefill_left(self) -> int:
-        """Known tokens that the KV cache does not hold yet."""
-        return self.request.prompt_tokens + self.generated - self.computed_tokens
+    def arrival(self) -> Arrival:
+        """As a tracker sees it."""
+        return Arrival(
+            request_id=self.request_id,
+            arrival_s=self.arrival_s,
+            prompt_tokens=self.prompt_tokens,
+            max_tokens=self.output_tokens,
+            slo=self.slo,
+            lengths=self.lengths,
+            priority=self.priority,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class SimOutcome:
-    """How a request fared; seconds from its arrival."""
+    """How a request fared; seconds from its arrival, and which instance served it."""
 
     request: SimRequest
     ttft_s: float
@@ -46,13 +47,21 @@ class SimOutcome:
     e2e_s: float
     met: bool
     preemptions: int
+    instance: int = 0
 
     @classmethod
-    def of(cls, live: LiveRequest, finished_s: float) -> "SimOutcome":
-        """Measure a request that has just finished."""
-        request = live.request
-        ttft = live.first_token_s - request.arrival_s
-        e2e = finished_s - request.arrival_s
+    def of(
+        cls,
+        request: SimRequest,
+        *,
+        first_token_s: float,
+        finish_s: float,
+        preemptions: int,
+        instance: int = 0,
+    ) -> "SimOutcome":
+        """Measure a request from the absolute times of its first and last token."""
+        ttft = first_token_s - request.arrival_s
+        e2e = finish_s - request.arrival_s
         tpot = tpot_s(e2e_s=e2e, ttft_s=ttft, output_tokens=request.output_tokens)
         met = request.slo.met(ttft_s=ttft, tpot_s=tpot, e2e_s=e2e)
-        return cls(request, ttft, tpot, e2e, met, live.preemptions)
+        return cls(request, ttft, tpot, e2e, met, preemptions, instance)

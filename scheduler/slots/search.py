@@ -41,7 +41,7 @@ class SlotSearch:
         Ends at the time box (overrun by one chunk of moves at most) or after ``max_moves``.
         """
         config = self._config
-        deadline_ns = time.monotonic_ns() + min(int(config.time_box_s * 1e9), _FOREVER_NS)
+        deadline_ns = time.monotonic_ns() + int(min(config.time_box_s * 1e9, _FOREVER_NS))
         best = np.empty(len(problem), dtype=np.int64)
         value, seed_value, evaluations = _search(
             seeds,

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from predictor.errors import SlotwiseError
-from serving.cli import bench, model, train
+from serving.cli import bench, model, simulate, train
 
 app = typer.Typer(
     name="slotwise",
@@ -20,6 +20,9 @@ app = typer.Typer(
 app.add_typer(model.app, name="model")
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
+app.command("simulate")(simulate.simulate)
+app.command("capacity")(simulate.capacity)
+app.command("validate-simulator")(simulate.validate_simulator)
 
 
 def _print_version(wanted: bool) -> None:

@@ -15,7 +15,7 @@ class Scripted:
     """A policy that serves the last arrival first, or fails on demand."""
 
     name: str = "scripted"
-    follows_plan: bool = True
+    stands: bool = True
     fails: bool = False
     plans: int = 0
     steps: int = 0
@@ -90,7 +90,7 @@ def test_a_standing_decision_preempts_once(driver, arrival):
 
 
 def test_a_policy_that_reads_each_step_is_asked_each_step(driver, arrival):
-    driver.policy.follows_plan = False
+    driver.policy.stands = False
     driver.tracker.arrived(arrival("a"))
     for step in range(5):
         driver.decide(now_s=step * 0.1)

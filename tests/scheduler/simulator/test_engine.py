@@ -8,8 +8,10 @@ from scheduler.driver import Driver
 from scheduler.latency import StepLatency
 from scheduler.policies.slotwise import SlotwisePolicy
 from scheduler.registry import create_policy, policy_names
+from scheduler.simulator.cluster import serve
 from scheduler.simulator.engine import SimulatedEngine
 from scheduler.simulator.request import SimRequest
+from scheduler.simulator.step_time import StepTime
 from scheduler.slo import Slo
 from scheduler.slots.config import SlotConfig
 from scheduler.snapshot import Limits
@@ -21,7 +23,8 @@ CODE, CHAT = Slo(e2e_s=30.0), Slo(ttft_s=5.0, tpot_s=0.1)
 
 def run(policy, requests):
     driver = Driver(policy=policy, limits=LIMITS, latency=LATENCY, time_box_s=60.0)
-    outcomes = SimulatedEngine(driver=driver, limits=LIMITS, truth=LATENCY).run(requests)
+    engine = SimulatedEngine(driver=driver, limits=LIMITS, step_time=StepTime.of_latency(LATENCY))
+    outcomes = serve([engine], requests)
     assert driver.fallbacks == 0
     return outcomes
 

@@ -26,7 +26,7 @@ class Chaos:
     """Orders at random, preempts, holds back and squeezes the budget at random."""
 
     name = "chaos"
-    follows_plan = False
+    stands = False
 
     def __init__(self, seed):
         self.rng = random.Random(seed)

@@ -1,0 +1,243 @@
+"""Engine profiles: how fast an engine steps and what it can hold, by name or from a folder."""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from predictor.errors import InputError
+from scheduler.latency import LatencyFitter, StepLatency
+from scheduler.simulator.engine import EngineRules
+from scheduler.simulator.step_time import StepTime
+from scheduler.simulator.tables import read_tables
+from scheduler.snapshot import Limits
+
+# Layers of dense decoders, from their public configurations, by the end of the model's name.
+_LAYERS = {
+    "llama-3.2-1b": 16,
+    "llama-3.2-3b": 28,
+    "llama-3.1-8b": 32,
+    "llama-3-8b": 32,
+    "meta-llama-3-8b": 32,
+    "llama-3.1-70b": 80,
+    "llama-3.3-70b": 80,
+    "llama-2-7b": 32,
+    "llama-2-13b": 40,
+    "mistral-7b": 32,
+    "qwen2.5-0.5b": 24,
+    "qwen2.5-1.5b": 28,
+    "qwen2.5-3b": 36,
+    "qwen2.5-7b": 28,
+    "qwen2.5-14b": 48,
+    "qwen2.5-32b": 64,
+    "qwen3-0.6b": 28,
+    "qwen3-1.7b": 28,
+    "qwen3-4b": 36,
+    "qwen3-8b": 36,
+    "qwen3-14b": 40,
+    "qwen3-32b": 64,
+}
+
+# vLLM schedules asynchronously unless told otherwise from this release on.
+_ASYNCHRONOUS_SINCE = (0, 14)
+
+# Seconds (decode: per step, per sequence, per sequence and cached token; prefill: per step, per
+# token, per squared token) of Llama-3.1-8B in bfloat16 on one card, fitted to the kernel tables
+# of the package aiconfigurator-core (mean error 2-8 %); KV tokens that fit beside the weights.
+_LLAMA_8B = {
+    "h200": ((4.900e-3, 1.202e-5, 2.972e-8), (4.35e-3, 1.60e-5, 8.1e-10), 830_000, 8192),
+    "h100": ((6.363e-3, 1.108e-5, 4.145e-8), (5.80e-3, 1.53e-5, 8.7e-10), 412_000, 8192),
+    "a100": ((11.465e-3, 3.763e-5, 8.074e-8), (9.33e-3, 5.21e-5, 1.8e-9), 412_000, 8192),
+    "l40s": ((22.234e-3, 3.692e-5, 1.901e-7), (20.24e-3, 4.92e-5, 3.6e-9), 190_000, 2048),
+}
+_MODEL = "llama-3.1-8b"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProfile:
+    """One engine: its step time, limits and rules. ``memory_bound``: KV memory is a limit."""
+
+    name: str
+    step_time: StepTime
+    limits: Limits
+    rules: EngineRules
+    memory_bound: bool = True
+
+    def latency(self) -> StepLatency:
+        """What a policy's latency model learns from a short self-profile of this engine."""
+        fitter = LatencyFitter()
+        for decodes in (1, 2, 4, 8, 16, 32, 64, 128, self.limits.max_num_seqs):
+            for context in (64, 512, 2048):
+                if decodes <= self.limits.max_num_seqs:
+                    self._observe(fitter, 0, 0, decodes, context)
+        for tokens in (32, 128, 512, self.limits.max_batched_tokens):
+            for decodes in (0, 16):
+                self._observe(fitter, 1, tokens, min(decodes, self.limits.max_num_seqs), 512)
+        latency = fitter.fit()
+        if latency is None:
+            raise InputError(f"engine profile {self.name}: its step times make no latency model")
+        return latency
+
+    def slower(self, factor: float) -> "EngineProfile":
+        """The same engine with every step so many times as long."""
+        time = self.step_time
+        scaled = StepTime(
+            linear=time.linear * factor,
+            by_tokens=time.by_tokens * factor,
+            by_sequences=time.by_sequences * factor,
+            attention=time.attention._replace(seconds=time.attention.seconds * factor),
+        )
+        return replace(self, name=f"{self.name}/{factor:g}", step_time=scaled)
+
+    def _observe(
+        self, fitter: LatencyFitter, prefills: int, tokens: int, decodes: int, context: int
+    ) -> None:
+        fitter.observe(
+            prefills=prefills,
+            prefill_tokens=tokens,
+            decodes=decodes,
+            context_tokens=decodes * context,
+            step_s=self.step_time.seconds_of(prefills, tokens, decodes, context),
+        )
+
+
+def profile_names() -> list[str]:
+    """The built-in profiles."""
+    return [f"{card}-{_MODEL}" for card in _LLAMA_8B]
+
+
+def load_profile(name: str) -> EngineProfile:
+    """Return a built-in profile, or read one from a folder or a ``slotwise profile`` file.
+
+    Raises ``InputError`` naming what is missing.
+    """
+    if name in profile_names():
+        return _built_in(name)
+    path = Path(name)
+    if path.is_dir():
+        return _from_folder(path)
+    if path.is_file():
+        return _from_file(path)
+    near = get_close_matches(name, profile_names(), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(profile_names())}"
+    raise InputError(
+        f"engine profile {name!r} is neither a known name, a folder nor a file: {hint}"
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises ``InputError``."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object")
+    return content
+
+
+def _built_in(name: str) -> EngineProfile:
+    decode, prefill, kv_tokens, batched = _LLAMA_8B[name.removesuffix(f"-{_MODEL}")]
+    latency = StepLatency(
+        # Time per token of all prompts: it neither grows nor shrinks with their number.
+        prefill=(prefill[1], 0.0, 0.0, prefill[0]),
+        decode=(decode[2], decode[1], 0.0, decode[0]),
+    )
+    return EngineProfile(
+        name=name,
+        step_time=StepTime.of_latency(latency, squared_s=prefill[2]),
+        limits=Limits(max_num_seqs=256, max_batched_tokens=batched, kv_tokens=kv_tokens),
+        rules=EngineRules(asynchronous=True),
+    )
+
+
+def _from_file(path: Path) -> EngineProfile:
+    """A profile that ``slotwise profile`` recorded from a running engine."""
+    content = read_json(path)
+    try:
+        limits, latency = content["limits"], StepLatency.from_dict(content["latency"])
+        return EngineProfile(
+            name=str(content.get("name", path.stem)),
+            step_time=StepTime.of_latency(latency),
+            limits=Limits(**limits),
+            rules=EngineRules(**content.get("rules", {})),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"engine profile {path} is not one that `slotwise profile` wrote: {error!r}"
+        ) from error
+
+
+def _from_folder(folder: Path) -> EngineProfile:
+    """A recorded run: its ``meta.json`` and the tables in its folder ``profile``."""
+    meta_path = folder / "meta.json"
+    if not meta_path.exists() and (folder.parent / "meta.json").exists():
+        folder, meta_path = folder.parent, folder.parent / "meta.json"
+    meta = read_json(meta_path)
+    settings = meta.get("engine_kwargs") or {}
+    memory = meta.get("kv_cache") or {}
+    block_size = int(memory.get("block_size") or settings.get("block_size") or 16)
+    blocks = _blocks(memory, block_size)
+    limits = Limits(
+        max_num_seqs=_positive(meta_path, settings, "max_num_seqs", 256),
+        max_batched_tokens=_positive(meta_path, settings, "max_num_batched_tokens", 2048),
+        # One block of vLLM's pool is a placeholder that no request gets.
+        kv_tokens=(blocks - 1) * block_size if blocks is not None else 1 << 40,
+    )
+    return EngineProfile(
+        name=folder.name,
+        step_time=read_tables(folder / "profile", layers=_layers(meta_path, meta)),
+        limits=limits,
+        rules=EngineRules(
+            block_size=block_size,
+            asynchronous=_asynchronous(meta, settings),
+            by_priority=settings.get("scheduling_policy") == "priority",
+            prefix_caching=bool(memory.get("enable_prefix_caching", False)),
+        ),
+        memory_bound=blocks is not None,
+    )
+
+
+def _blocks(memory: dict[str, Any], block_size: int) -> int | None:
+    if memory.get("num_gpu_blocks"):
+        return int(memory["num_gpu_blocks"])
+    tokens = memory.get("num_kv_tokens")
+    return None if not tokens else int(tokens) // block_size
+
+
+def _positive(path: Path, settings: dict[str, Any], name: str, default: int) -> int:
+    value = settings.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int | float) or not isfinite(value) or value < 1:
+        raise InputError(f"{path}: engine_kwargs.{name} is {value!r}, a number >= 1 is needed")
+    return int(value)
+
+
+def _layers(path: Path, meta: dict[str, Any]) -> int:
+    """Layers of the model: said in ``meta.json``, or known by the model's name."""
+    for holder in (meta, meta.get("model_config") or {}):
+        for key in ("num_hidden_layers", "num_layers"):
+            if isinstance(holder.get(key), int):
+                return int(holder[key])
+    name = re.sub(r"-(instruct|chat|it|hf|base|v\d.*)$", "", str(meta.get("model", "")).lower())
+    found = _LAYERS.get(re.sub(r"-(instruct|chat|it|hf|base|v\d.*)$", "", name.split("/")[-1]))
+    if found is None:
+        raise InputError(
+            f"{path}: how many layers {meta.get('model')!r} has is not known; add "
+            '"num_hidden_layers" to the file'
+        )
+    return found
+
+
+def _asynchronous(meta: dict[str, Any], settings: dict[str, Any]) -> bool:
+    said = settings.get("async_scheduling")
+    if isinstance(said, bool):
+        return said
+    found = re.match(r"(\d+)\.(\d+)", str(meta.get("vllm_version", "")))
+    return found is None or (int(found[1]), int(found[2])) >= _ASYNCHRONOUS_SINCE

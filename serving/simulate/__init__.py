@@ -1,0 +1,1 @@
+"""Policies judged on simulated engines: runs, capacities, validation, recorded profiles."""

@@ -1,0 +1,64 @@
+"""What a simulation compares, and on what."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from predictor.errors import InputError
+from scheduler.registry import PolicyName
+from scheduler.simulator.placement import create_placement
+from serving.simulate.forecast import ForecastKind
+
+WORKLOADS = ("sharegpt-code-chat",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimConfig:
+    """Settings of ``slotwise simulate``; rates in requests per second.
+
+    Either ``traces`` (``FILE`` or ``CLASS=FILE``, merged by time) or a ``workload`` by name.
+    ``rate_scale`` makes arrivals so many times as frequent. With ``num_requests`` each seed
+    replays a stretch of that many requests, from a place in the trace that the seed chooses.
+    ``instances`` are engine profiles, one each.
+    """
+
+    policies: tuple[str, ...]
+    instances: tuple[str, ...]
+    traces: tuple[str, ...] = ()
+    workload: str | None = None
+    placement: str = "slo-gain"
+    forecast: str | None = None
+    rate: float = 1.6
+    rate_scale: float = 1.0
+    num_requests: int | None = None
+    seeds: int = 1
+    seed: int = 0
+    max_num_seqs: int | None = None
+    kv_tokens: int | None = None
+    slo_config: Path | None = None
+    dataset_path: Path | None = None
+    predictor: Path | None = None
+    model: str = "smollm2"
+    output: Path = Path("build/simulate/result.json")
+
+    def __post_init__(self) -> None:
+        for name in self.policies:
+            PolicyName.parse(name)
+        if not self.policies or len(set(self.policies)) < len(self.policies):
+            raise InputError(
+                f"policies {','.join(self.policies) or 'none'}: name at least one, each once"
+            )
+        if not self.instances:
+            raise InputError("no engine profile: give --engine-profile NAME or a folder")
+        if bool(self.traces) == bool(self.workload):
+            raise InputError("give either --trace or --workload, one of the two")
+        if self.workload and self.workload not in WORKLOADS:
+            raise InputError(f"workload {self.workload!r} is not known: use {', '.join(WORKLOADS)}")
+        if not (self.rate_scale > 0 and self.rate > 0):
+            raise InputError("--rate-scale and --rate must be positive numbers")
+        create_placement(self.placement)
+        ForecastKind.parse(self.forecast_kind)
+
+    @property
+    def forecast_kind(self) -> str:
+        """The forecasts told to policies without ``-oracle``."""
+        return self.forecast or ("predicted" if self.workload else "history")

@@ -1,0 +1,155 @@
+"""The requests of a simulation, with what each policy is told about them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from predictor.distribution import LengthDistribution
+from predictor.errors import InputError
+from predictor.prompt import Prompt
+from scheduler.simulator.request import SimRequest
+from serving.bench.config import BenchConfig
+from serving.bench.workload import bench_requests
+from serving.simulate.config import SimConfig
+from serving.simulate.forecast import ForecastKind, Length, from_history, from_noise
+from serving.slo_config import load as load_slo_config
+from serving.train import ensure_predictor, token_counter
+from training.trace import read_trace
+from training.workload import WorkloadRequest
+
+_SOME = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TimedLength:
+    """A request of a trace; ``prompt`` where its text is known."""
+
+    request_id: str
+    arrival_s: float
+    slo_class: str
+    prompt_tokens: int
+    output_tokens: int
+    prompt: str | None = None
+
+
+class SimWorkload:
+    """Reads its source once and hands out the requests of one seed after the other."""
+
+    def __init__(self, config: SimConfig, console: Console) -> None:
+        self._config = config
+        self._console = console
+        self._slo_config = load_slo_config(config.slo_config)
+        self.classes = self._slo_config.slo_classes()
+        self._kind = ForecastKind.parse(config.forecast_kind)
+        self._rows = self._traces() if config.traces else []
+        self._counter = None if config.traces else token_counter(config.model)
+        if self._kind.name == "predicted" and config.traces:
+            raise InputError("--forecast predicted needs prompts, and a trace has none")
+
+    def requests(self, seed: int, *, oracle: bool, scale: float | None = None) -> list[SimRequest]:
+        """The requests of one seed, arrivals ``scale`` (default: the configured) times as fast."""
+        rows = self._stretch(seed) if self._config.traces else self._sampled(seed)
+        scale = self._config.rate_scale if scale is None else scale
+        rows = [replace(row, arrival_s=row.arrival_s / scale) for row in rows]
+        told = self._told(rows, seed, oracle=oracle)
+        return [
+            SimRequest(
+                request_id=row.request_id,
+                arrival_s=row.arrival_s,
+                prompt_tokens=row.prompt_tokens,
+                output_tokens=row.output_tokens,
+                slo=self.classes[row.slo_class].slo,
+                lengths=lengths,
+                slo_class=row.slo_class,
+                priority=self.classes[row.slo_class].priority,
+            )
+            for row, lengths in zip(rows, told, strict=True)
+        ]
+
+    def document(self) -> dict[str, dict[str, float | int]]:
+        """The SLO classes for the result file."""
+        return self._slo_config.document()
+
+    def _told(
+        self, rows: Sequence[TimedLength], seed: int, *, oracle: bool
+    ) -> list[LengthDistribution]:
+        lengths = [Length(row.slo_class, row.output_tokens) for row in rows]
+        if oracle or self._kind.name == "oracle":
+            return [LengthDistribution.point(length.output_tokens) for length in lengths]
+        if self._kind.name == "history":
+            return from_history(lengths)
+        if self._kind.name == "noise":
+            return from_noise(lengths, self._kind.sigma, np.random.default_rng((seed, 1)))
+        predictor = ensure_predictor(
+            self._config.predictor,
+            model=self._config.model,
+            dataset_path=self._config.dataset_path,
+            console=self._console,
+        )
+        return predictor.predict([_prompt(row) for row in rows])
+
+    def _traces(self) -> list[TimedLength]:
+        rows: list[TimedLength] = []
+        for text in self._config.traces:
+            name, path = self._class_and_path(text)
+            rows += [
+                TimedLength(f"{name}-{k}", row.t_s, name, row.input_tokens, row.output_tokens)
+                for k, row in enumerate(read_trace(path))
+            ]
+        return sorted(rows, key=lambda row: row.arrival_s)
+
+    def _class_and_path(self, text: str) -> tuple[str, Path]:
+        name, equals, path = text.partition("=")
+        if equals and name in self.classes:
+            return name, Path(path)
+        if equals and not Path(text).exists():
+            raise InputError(
+                f"--trace {text}: class {name!r} is not one of {', '.join(self.classes)}"
+            )
+        default = self._slo_config.default_class or list(self.classes)[-1]
+        return default, Path(text)
+
+    def _stretch(self, seed: int) -> list[TimedLength]:
+        """The requests of a trace that a seed replays, the first at 0 s."""
+        rows, count = self._rows, self._config.num_requests
+        if count is not None and count < len(rows):
+            start = int(np.random.default_rng(seed).integers(len(rows) - count + 1))
+            rows = rows[start : start + count]
+        return [replace(row, arrival_s=row.arrival_s - rows[0].arrival_s) for row in rows]
+
+    def _sampled(self, seed: int) -> list[TimedLength]:
+        """What ``slotwise bench`` replays with the same seed, number and rate."""
+        config = BenchConfig(
+            policies=("fcfs",),
+            model=self._config.model,
+            num_prompts=self._config.num_requests or _SOME,
+            request_rate=self._config.rate,
+            dataset_path=self._config.dataset_path,
+            seed=seed,
+        )
+        assert self._counter is not None  # a workload by name is counted
+        found, _ = bench_requests(config, self._counter)
+        return [_timed(request) for request in found]
+
+
+def _timed(request: WorkloadRequest) -> TimedLength:
+    return TimedLength(
+        request.request_id,
+        request.arrival_s,
+        request.slo_class,
+        request.prompt_tokens,
+        request.output_tokens,
+        request.prompt,
+    )
+
+
+def _prompt(row: TimedLength) -> Prompt:
+    return Prompt(
+        text=row.prompt or "",
+        task=row.slo_class,
+        input_tokens=row.prompt_tokens,
+        max_tokens=max(2048 - row.prompt_tokens, 1),
+    )
