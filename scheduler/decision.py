@@ -17,13 +17,15 @@ class Plan:
     """Who comes next over the coming seconds; stands until the snapshot's version changes.
 
     ``order`` names every live request the planner looked at, first served first, running ones
-    included; ``value`` is the planner's own estimate of what the order is worth (its unit is
-    the policy's) and ``seed_value`` that of the best order it started from.
+    included; ``held`` are those of them who must wait for memory. ``value`` is the planner's
+    own estimate of what the order is worth (its unit is the policy's) and ``seed_value`` that
+    of the best order it started from.
     """
 
     version: int
     made_at_s: float
     order: Ints
+    held: Ints = field(default_factory=no_handles)
     value: float = 0.0
     seed_value: float = 0.0
     evaluations: int = 0

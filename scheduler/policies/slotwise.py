@@ -4,6 +4,7 @@ The first ``max_num_seqs`` of the order hold the slots; whoever runs and is not 
 its slot up. What an order is worth (``scheduler.slots.walk``) counts each request's chance to
 keep its promise under its predicted length distribution and what it has generated so far, the
 price that its slot-seconds have for requests still to come, and what a preemption costs.
+Whoever would make KV memory run out, by forecast, is held back (``scheduler.slots.memory``).
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ from numba import njit
 from scheduler.decision import Plan, StepDecision, no_handles
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
+from scheduler.slots.memory import held_back
 from scheduler.slots.price import SlotPrice
 from scheduler.slots.problem import SlotProblem
 from scheduler.slots.search import SlotSearch
@@ -47,10 +49,15 @@ class SlotwisePolicy:
             previous=no_handles() if previous is None else previous.order,
         )
         found = self._search.best(problem, terms, seeds)
+        order = self._overdue_first(problem, found.order)
+        held = held_back(
+            problem, order, kv_tokens=snapshot.limits.kv_tokens, risk=self._config.kv_risk
+        )
         return Plan(
             version=snapshot.version,
             made_at_s=snapshot.now_s,
-            order=problem.handle[self._overdue_first(problem, found.order)],
+            order=problem.handle[order],
+            held=problem.handle[held],
             value=found.value,
             seed_value=found.seed_value,
             evaluations=found.evaluations,
@@ -60,9 +67,10 @@ class SlotwisePolicy:
         """Let the front of the plan have the slots."""
         if plan is None:
             return StepDecision(order=snapshot.waiting.handle)
-        slots = snapshot.limits.max_num_seqs
+        # Where memory is short a slot given up would not be taken: nobody is preempted.
+        slots = len(plan.order) if len(plan.held) else snapshot.limits.max_num_seqs
         order, preempt = _split(plan.order, snapshot.running.handle, slots)
-        return StepDecision(order=order, preempt=preempt)
+        return StepDecision(order=order, preempt=preempt, held=plan.held)
 
     def _learn_price(self, snapshot: Snapshot, chance: Floats, cost_s: Floats) -> None:
         arrival_s = snapshot.waiting.arrival_s

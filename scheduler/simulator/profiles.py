@@ -58,13 +58,18 @@ _MODEL = "llama-3.1-8b"
 
 @dataclass(frozen=True, slots=True)
 class EngineProfile:
-    """One engine: its step time, limits and rules. ``memory_bound``: KV memory is a limit."""
+    """One engine: its step time, limits and rules.
+
+    ``memory_bound``: KV memory is a limit. ``template_tokens``: what its chat template adds to
+    a prompt that was counted without one.
+    """
 
     name: str
     step_time: StepTime
     limits: Limits
     rules: EngineRules
     memory_bound: bool = True
+    template_tokens: int = 0
 
     def latency(self) -> StepLatency:
         """What a policy's latency model learns from a short self-profile of this engine."""
@@ -166,6 +171,7 @@ def _from_file(path: Path) -> EngineProfile:
             step_time=StepTime.of_latency(latency),
             limits=Limits(**limits),
             rules=EngineRules(**content.get("rules", {})),
+            template_tokens=int(content.get("template_tokens", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -14,6 +14,9 @@ class SlotConfig:
     how many times a waiting request must be worth a running one in the orders the search
     starts from.
 
+    ``kv_risk``: the chance, by forecast, that those admitted run out of KV memory together;
+    who would raise it further is held back.
+
     ``time_box_s`` bounds annealing, ``max_moves`` too (for runs that must repeat exactly);
     ``heat`` is the first temperature, multiplied by ``cooling`` every ``chunk`` moves.
     ``overdue_s`` is the ageing bound: a request that has waited longer is served oldest first
@@ -24,6 +27,7 @@ class SlotConfig:
     preempt_cost: float = 1.0
     patience: float = 0.3
     keep: float = 2.0
+    kv_risk: float = 0.05
     time_box_s: float = 0.0001
     max_moves: int = 20_000
     heat: float = 0.2

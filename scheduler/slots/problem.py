@@ -39,7 +39,8 @@ class SlotProblem:
     ``facts`` is float64[n, len(Fact)]; ``atoms`` float64[n, ATOMS] are equally likely remaining
     tokens, ascending. ``token_s`` is the time between two tokens of a request while all slots
     are taken, the prefills of others included; ``decode_s`` the same without them.
-    ``waited_s`` is float64[n], the time since arrival.
+    ``waited_s`` is float64[n], the time since arrival; ``context`` float64[n], the prompt and
+    answer tokens a candidate has so far.
     """
 
     handle: Ints
@@ -50,6 +51,7 @@ class SlotProblem:
     facts: Floats
     atoms: Floats
     waited_s: Floats
+    context: Floats
 
     def __len__(self) -> int:
         return len(self.handle)
@@ -86,6 +88,7 @@ class SlotProblem:
             facts=facts,
             atoms=atoms,
             waited_s=waited_s,
+            context=values[Column.PROMPT_TOKENS] + values[Column.GENERATED],
         )
 
 

@@ -22,6 +22,7 @@ app.command("train")(train.train)
 app.command("bench")(bench.bench)
 app.command("simulate")(simulate.simulate)
 app.command("capacity")(simulate.capacity)
+app.command("profile")(simulate.profile)
 app.command("validate-simulator")(simulate.validate_simulator)
 
 

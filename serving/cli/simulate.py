@@ -20,6 +20,7 @@ _SEEDS = "Runs per policy; figures become means with 95 % intervals."
 _SEQS = "Sequences run at once; default: the profile's."
 _KV = "KV memory in tokens; default: the profile's."
 _SLOS = "File with SLO classes; default: code (e2e 30 s), chat (TTFT 5 s, TPOT 100 ms)."
+_STEP_LOG = "Read the steps of an engine that ran with SLOTWISE_STEP_LOG, instead of starting one."
 _RUN_DIR = "Folder with requests.jsonl, meta.json and profile/."
 
 Policies = Annotated[str, typer.Option(help=_POLICIES)]
@@ -127,6 +128,21 @@ def validate_simulator(
     from serving.simulate.validate import run_validation  # noqa: PLC0415 - heavy
 
     run_validation(run_dir, output, Console())
+
+
+def profile(
+    model: Annotated[str, typer.Option(help="Known name, local folder or hub id.")] = "smollm2",
+    max_num_seqs: Annotated[int, typer.Option(min=1, help="Sequences run at once.")] = 16,
+    step_log: Annotated[Path | None, typer.Option(help=_STEP_LOG)] = None,
+    output: Annotated[Path, typer.Option()] = Path("build/profile.json"),
+) -> None:
+    """Record the step times of a real engine as a profile for `slotwise simulate`."""
+    from serving.simulate.profile import ProfileConfig, run_profile  # noqa: PLC0415 - heavy
+
+    run_profile(
+        ProfileConfig(model=model, max_num_seqs=max_num_seqs, step_log=step_log, output=output),
+        Console(),
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -37,7 +37,11 @@ def run_simulation(config: SimConfig, console: Console) -> None:
         for seed in range(config.seed, config.seed + config.seeds):
             for name in config.policies:
                 policy = PolicyName.parse(name)
-                requests = workload.requests(seed, oracle=policy.oracle)
+                requests = workload.requests(
+                    seed,
+                    oracle=policy.oracle,
+                    template_tokens=max(profile.template_tokens for profile in profiles),
+                )
                 bar = bars.add_task(f"{name}, seed {seed}", total=len(requests))
                 run = run_policy(
                     policy,

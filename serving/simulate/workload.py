@@ -49,8 +49,13 @@ class SimWorkload:
         if self._kind.name == "predicted" and config.traces:
             raise InputError("--forecast predicted needs prompts, and a trace has none")
 
-    def requests(self, seed: int, *, oracle: bool, scale: float | None = None) -> list[SimRequest]:
-        """The requests of one seed, arrivals ``scale`` (default: the configured) times as fast."""
+    def requests(
+        self, seed: int, *, oracle: bool, scale: float | None = None, template_tokens: int = 0
+    ) -> list[SimRequest]:
+        """The requests of one seed, arrivals ``scale`` (default: the configured) times as fast.
+
+        ``template_tokens`` are added to prompts that were counted as text.
+        """
         rows = self._stretch(seed) if self._config.traces else self._sampled(seed)
         scale = self._config.rate_scale if scale is None else scale
         rows = [replace(row, arrival_s=row.arrival_s / scale) for row in rows]
@@ -59,7 +64,7 @@ class SimWorkload:
             SimRequest(
                 request_id=row.request_id,
                 arrival_s=row.arrival_s,
-                prompt_tokens=row.prompt_tokens,
+                prompt_tokens=row.prompt_tokens + (template_tokens if row.prompt else 0),
                 output_tokens=row.output_tokens,
                 slo=self.classes[row.slo_class].slo,
                 lengths=lengths,
