@@ -38,31 +38,32 @@ def walk(order, facts, atoms, terms, free_s):  # type: ignore[no-untyped-def]
     a heap of those times) and holds it until it is done or its promise is lost for good. It is
     worth its chance to keep the promise, plus ``done_worth``, less the price of the
     slot-seconds it takes from requests to come; all of that fades with the time until it
-    begins, and who would begin so late that nothing is left is not looked at. A running
-    candidate that loses its slot has to be prefilled again, which holds up everyone after it.
-    Cost: O(m (log slots + ATOMS)), about 30 ns for each of the m candidates looked at: a few
+    begins, and who would begin so late that nothing is left is not looked at. Prefills are
+    computed one after the other, whichever slots they are for; a running candidate that loses
+    its slot has to be prefilled again. Cost: O(m (log slots + ATOMS)), about 30 ns for each of the m candidates looked at: a few
     times ``slots``, however many wait.
     """
     free_s[:] = 0.0
-    stall_s = 0.0
+    prefilled_s = 0.0
     value = 0.0
     unseen = terms.running
+    faded_s = _FADED * terms.horizon_s
     for position in range(order.shape[0]):
         i = order[position]
-        if position >= terms.slots and free_s[0] > _FADED * terms.horizon_s:
+        if position >= terms.slots and max(free_s[0], prefilled_s) > faded_s:
             break
         if i < terms.running:
             unseen -= 1
         prefill_s = facts[i, _START_S]
         if i < terms.running and position >= terms.slots:
             prefill_s = facts[i, _RESTART_S]
-            stall_s += prefill_s
             value -= terms.preempt_cost
-        free = free_s[0]
-        begin_s = free + prefill_s + stall_s
+        begin_s = free_s[0]
+        if prefill_s > 0.0:
+            begin_s = prefilled_s = max(begin_s, prefilled_s) + prefill_s
         chance, tokens = outlook(i, begin_s, facts, atoms, terms.token_s)
         cost_s = terms.slots * prefill_s + tokens * terms.decode_s
         gain = chance + terms.done_worth - terms.price * cost_s
         value += gain * np.exp(-begin_s / terms.horizon_s)
-        _push_root(free_s, free + prefill_s + tokens * terms.token_s)
+        _push_root(free_s, begin_s + tokens * terms.token_s)
     return value - unseen * terms.preempt_cost

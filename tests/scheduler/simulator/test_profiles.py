@@ -243,7 +243,7 @@ def test_a_meta_file_that_is_none_is_named(folder, content):
 def test_an_unknown_name_gets_the_nearest_known_one():
     with pytest.raises(InputError, match=r"'h20-llama-3\.1-8b'.*did you mean h200-llama-3\.1-8b"):
         load_profile("h20-llama-3.1-8b")
-    with pytest.raises(InputError, match="'zzz'.*use one of h200"):
+    with pytest.raises(InputError, match=r"'zzz'.*use one of h200"):
         load_profile("zzz")
 
 
@@ -288,7 +288,9 @@ def arrivals(count=30):
     rng = np.random.default_rng(4)
     at = np.cumsum(rng.exponential(0.002, count))
     return [
-        RecordedRequest(str(n), float(at[n]), int(rng.integers(2, 200)), int(rng.integers(1, 60)), 0, 0)
+        RecordedRequest(
+            str(n), float(at[n]), int(rng.integers(2, 200)), int(rng.integers(1, 60)), 0, 0
+        )
         for n in range(count)
     ]
 

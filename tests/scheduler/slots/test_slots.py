@@ -103,22 +103,22 @@ def test_losing_a_slot_costs():
 
 def plain_walk(order, built, terms):
     """The walk in plain Python, slots as a sorted list."""
-    free, stall, value = [0.0] * built.slots, 0.0, 0.0
+    free, prefilled, value = [0.0] * built.slots, 0.0, 0.0
     for position, i in enumerate(order):
-        if position >= built.slots and min(free) > 9.0 * terms.horizon_s:
+        if position >= built.slots and max(min(free), prefilled) > 9.0 * terms.horizon_s:
             return value - len(set(range(built.running)) - set(order[:position]))
         lost = i < built.running and position >= built.slots
         prefill = built.facts[i, Fact.RESTART_S if lost else Fact.START_S]
         if lost:
-            stall += prefill
             value -= terms.preempt_cost
-        start = min(free)
-        begin = start + prefill + stall
+        start = begin = min(free)
+        if prefill > 0.0:
+            begin = prefilled = max(start, prefilled) + prefill
         chance, tokens = outlook(i, begin, built.facts, built.atoms, built.token_s)
         gain = chance + terms.done_worth
         gain -= terms.price * (built.slots * prefill + tokens * built.decode_s)
         value += gain * np.exp(-begin / terms.horizon_s)
-        free[free.index(start)] = start + prefill + tokens * built.token_s
+        free[free.index(start)] = begin + tokens * built.token_s
     return value
 
 

@@ -129,3 +129,151 @@ def test_targets_that_are_not_there_yet_say_so():
 def test_help_and_version():
     assert slotwise("--help").returncode == 0
     assert slotwise("bench", "--help").returncode == 0
+
+
+HEADER = "t_s,input_tokens,output_tokens\n"
+CARD = "h100-llama-3.1-8b"
+
+
+@pytest.fixture
+def trace(tmp_path):
+    file = tmp_path / "good.csv"
+    file.write_text(HEADER + "0,10,3\n0.5,20,4\n", encoding="utf-8")
+    return str(file)
+
+
+def assert_nothing_left(done, output, *words):
+    assert_refused(done, *words)
+    assert done.stderr.count("error:") == 1
+    assert not output.exists()
+    assert not output.with_name("report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("t_s,input_tokens\n0,1\n", ("no column output_tokens",)),
+        (HEADER + "0,1,1\n-1,1,1\n", ("line 3", "t_s >= 0")),
+        (HEADER + "0,1,-5\n", ("line 2", "tokens >= 1")),
+        (HEADER + "0,many,1\n", ("line 2", "many")),
+        (HEADER + "soon,1,1\n", ("line 2", "soon")),
+        (HEADER + "5,1,1\n4,1,1\n", ("falls from 5.0 to 4.0", "sort")),
+        (HEADER, ("no rows",)),
+        ("", ("no column",)),
+    ],
+)
+def test_a_trace_that_is_none(tmp_path, content, words):
+    file, output = tmp_path / "bad.csv", tmp_path / "out" / "result.json"
+    file.write_text(content, encoding="utf-8")
+    done = slotwise(
+        *("simulate", "--engine-profile", CARD, "--trace", str(file), "--output", str(output))
+    )
+    assert_nothing_left(done, output, str(file), *words)
+
+
+def test_a_missing_trace(tmp_path):
+    file, output = tmp_path / "none.csv", tmp_path / "out" / "result.json"
+    done = slotwise(
+        *("simulate", "--engine-profile", CARD, "--trace", str(file), "--output", str(output))
+    )
+    assert_nothing_left(done, output, str(file), "t_s,input_tokens,output_tokens")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--engine-profile", "h10-llama-3.1-8b"), ("'h10-llama-3.1-8b'", "did you mean h100")),
+        (("--placement", "best"), ("placement 'best'", "round-robin")),
+        (("--forecast", "guess"), ("forecast 'guess'", "noise:SIGMA")),
+        (("--forecast", "noise:-1"), ("forecast 'noise:-1'", "SIGMA >= 0")),
+        (("--forecast", "predicted"), ("--forecast predicted needs prompts",)),
+        (("--policies", "fcsf"), ("unknown policy 'fcsf'", "fcfs")),
+        (("--policies", "fcfs,fcfs"), ("each once",)),
+        (("--workload", "sharegpt-code-chat"), ("--trace or --workload",)),
+        (("--rate-scale", "0"), ("--rate-scale",)),
+    ],
+)
+def test_a_wrong_flag_of_simulate(tmp_path, trace, arguments, words):
+    output = tmp_path / "out" / "result.json"
+    done = slotwise(
+        *("simulate", "--engine-profile", CARD, "--trace", trace, "--output", str(output)),
+        *arguments,
+    )
+    assert_nothing_left(done, output, *words)
+
+
+def test_a_simulation_of_nothing(tmp_path):
+    output = tmp_path / "out" / "result.json"
+    done = slotwise("simulate", "--engine-profile", CARD, "--output", str(output))
+    assert_nothing_left(done, output, "--trace or --workload")
+
+
+def test_a_simulation_of_an_unknown_workload(tmp_path):
+    output = tmp_path / "out" / "result.json"
+    done = slotwise(
+        *("simulate", "--engine-profile", CARD, "--workload", "sharegtp", "--output", str(output))
+    )
+    assert_nothing_left(done, output, "'sharegtp'", "sharegpt-code-chat")
+
+
+def test_a_trace_of_an_unknown_class(tmp_path, trace):
+    output = tmp_path / "out" / "result.json"
+    done = slotwise(
+        *("simulate", "--engine-profile", CARD, "--trace", f"cdoe={trace}"),
+        *("--output", str(output)),
+    )
+    assert_nothing_left(done, output, "'cdoe'", "code, chat")
+
+
+def test_a_request_that_no_memory_holds(tmp_path):
+    file, output = tmp_path / "large.csv", tmp_path / "out" / "result.json"
+    file.write_text(HEADER + "0,10,3\n1,5000,4\n", encoding="utf-8")
+    done = slotwise(
+        *("simulate", "--engine-profile", CARD, "--trace", str(file), "--kv-tokens", "1600"),
+        *("--policies", "fcfs", "--output", str(output)),
+    )
+    assert_nothing_left(done, output, "'chat-1' can never be scheduled", "1600")
+
+
+@pytest.mark.parametrize(
+    ("meta", "words"),
+    [
+        (None, ("meta.json", "cannot be read")),
+        ({"model": "nobody/knows"}, ("meta.json", "how many layers", "num_hidden_layers")),
+        ({"num_hidden_layers": 2}, ("dense.csv", "cannot be read")),
+    ],
+)
+def test_an_incomplete_profile_folder(tmp_path, trace, meta, words):
+    folder, output = tmp_path / "card", tmp_path / "out" / "result.json"
+    folder.mkdir()
+    if meta is not None:
+        (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    done = slotwise(
+        *("simulate", "--engine-profile", str(folder), "--trace", trace, "--output", str(output))
+    )
+    assert_nothing_left(done, output, str(folder), *words)
+
+
+def test_a_recorded_run_without_requests(tmp_path):
+    output = tmp_path / "out" / "result.json"
+    done = slotwise("validate-simulator", str(tmp_path), "--output", str(output))
+    assert_nothing_left(done, output, str(tmp_path / "requests.jsonl"), "cannot be read")
+
+
+def test_a_load_that_never_violates(tmp_path, trace):
+    output = tmp_path / "out" / "result.json"
+    done = slotwise(
+        *("capacity", "--engine-profile", CARD, "--trace", trace, "--policies", "fcfs"),
+        *("--seeds", "1", "--output", str(output)),
+    )
+    assert_nothing_left(done, output, "fcfs, seed 0", "never more than 1.0% violations")
+
+
+@pytest.mark.parametrize("flag", ["--violations", "--tolerance"])
+def test_a_share_of_capacity_that_is_none(tmp_path, trace, flag):
+    output = tmp_path / "out" / "result.json"
+    done = slotwise(
+        *("capacity", "--engine-profile", CARD, "--trace", trace, "--output", str(output)),
+        *(flag, "1.5"),
+    )
+    assert_nothing_left(done, output, f"{flag} 1.5")

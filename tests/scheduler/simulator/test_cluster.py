@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+
+from predictor.distribution import LengthDistribution
+from predictor.errors import InputError
+from scheduler.driver import Driver
+from scheduler.registry import create_policy
+from scheduler.simulator.cluster import serve
+from scheduler.simulator.engine import SimulatedEngine
+from scheduler.simulator.placement import create_placement, placement_names
+from scheduler.simulator.profiles import load_profile
+from scheduler.simulator.request import SimRequest
+from scheduler.slo import Slo
+from scheduler.snapshot import Column, Limits
+from scheduler.tracker import Tracker
+
+CODE, CHAT = Slo(e2e_s=8.0), Slo(ttft_s=0.5, tpot_s=0.05)
+LIMITS = Limits(max_num_seqs=4, max_batched_tokens=512, kv_tokens=16_000)
+CARD = load_profile("h100-llama-3.1-8b")
+
+
+def make_request(name, arrival_s=0.0, *, prompt=100, output=200, slo=CODE):
+    return SimRequest(str(name), arrival_s, prompt, output, slo, LengthDistribution.point(output))
+
+
+def make_engine(profile=CARD, *, policy="fcfs", kv_tokens=16_000, instance=0):
+    limits = Limits(LIMITS.max_num_seqs, LIMITS.max_batched_tokens, kv_tokens)
+    driver = Driver(
+        policy=create_policy(policy, repeatable=True),
+        limits=limits,
+        latency=profile.latency(),
+        time_box_s=np.inf,
+    )
+    return SimulatedEngine(
+        driver=driver,
+        limits=limits,
+        step_time=profile.step_time,
+        rules=profile.rules,
+        instance=instance,
+    )
+
+
+def load(engine, count, *, until_s=0.0, **request):
+    for number in range(engine.live, engine.live + count):
+        engine.submit(make_request(f"load-{number}", **request))
+    engine.run_until(until_s)
+
+
+def test_round_robin_takes_turns():
+    engines = [make_engine(instance=k) for k in range(3)]
+    requests = [make_request(n, 0.1 * n) for n in range(7)]
+    outcomes = serve(engines, requests, create_placement("round-robin"))
+    chosen = {int(o.request.request_id): o.instance for o in outcomes}
+    assert [chosen[n] for n in range(7)] == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_least_requests_counts_waiting_and_running():
+    engines = [make_engine() for _ in range(3)]
+    for engine, count in zip(engines, (6, 2, 5), strict=True):
+        load(engine, count, until_s=0.1)
+    placement = create_placement("least-requests")
+    assert placement.choose(make_request("new", 0.1), engines) == 1
+    load(engines[1], 3)
+    assert [engine.live for engine in engines] == [6, 5, 5]
+    assert placement.choose(make_request("new", 0.1), engines) == 1
+
+
+def test_free_memory_compares_what_is_left_and_takes_turns_on_ties():
+    engines = [make_engine(kv_tokens=tokens) for tokens in (8_000, 16_000, 16_000)]
+    placement = create_placement("free-memory")
+    assert [placement.choose(make_request(n), engines) for n in range(3)] == [1, 2, 1]
+    load(engines[1], 3, prompt=4_000, until_s=1.0)
+    load(engines[2], 3, prompt=200, until_s=1.0)
+    assert engines[1].kv_tokens_free < engines[0].kv_tokens_free < engines[2].kv_tokens_free
+    assert [placement.choose(make_request(n), engines) for n in range(2)] == [2, 2]
+
+
+@pytest.mark.parametrize("busy", [0, 1])
+def test_slo_gain_prefers_the_idle_engine(busy):
+    engines = [make_engine(policy="slotwise") for _ in range(2)]
+    load(engines[busy], 30, output=500, until_s=0.5)
+    new = make_request("new", 0.5, output=500)
+    assert create_placement("slo-gain").choose(new, engines) == 1 - busy
+
+
+@pytest.mark.parametrize("slow", [0, 1])
+def test_slo_gain_prefers_the_fast_engine(slow):
+    profiles = [CARD, CARD]
+    profiles[slow] = CARD.slower(6.0)
+    engines = [make_engine(profile, policy="slotwise") for profile in profiles]
+    new = make_request("new", output=300)
+    assert create_placement("slo-gain").choose(new, engines) == 1 - slow
+    load(engines[1 - slow], 1)
+    assert create_placement("slo-gain").choose(new, engines) == 1 - slow
+
+
+def test_slo_gain_takes_the_least_loaded_of_equals(monkeypatch):
+    monkeypatch.setattr("scheduler.simulator.placement.expected_gain", lambda snapshot: 0.0)
+    engines = [make_engine(policy="slotwise") for _ in range(3)]
+    for engine, count in zip(engines, (2, 1, 2), strict=True):
+        load(engine, count)
+    assert create_placement("slo-gain").choose(make_request("new"), engines) == 1
+
+
+@pytest.mark.parametrize("name", placement_names())
+def test_everybody_is_served_once_by_one_of_three(name):
+    rng = np.random.default_rng(3)
+    requests = [
+        make_request(
+            n,
+            float(at),
+            prompt=int(rng.integers(5, 800)),
+            output=int(rng.integers(1, 300)),
+            slo=CODE if n % 2 else CHAT,
+        )
+        for n, at in enumerate(np.cumsum(rng.exponential(0.08, 80)))
+    ]
+    engines = [make_engine(CARD.slower(1.0 + k), policy="slotwise", instance=k) for k in range(3)]
+    counts = []
+    outcomes = serve(engines, requests, create_placement(name), on_arrival=counts.append)
+    assert sorted(int(o.request.request_id) for o in outcomes) == list(range(80))
+    assert {o.instance for o in outcomes} == {0, 1, 2}
+    assert counts == list(range(1, 81))
+    ends = [o.request.arrival_s + o.e2e_s for o in outcomes]
+    assert ends == sorted(ends)
+    assert all(engine.driver.fallbacks == engine.live == 0 for engine in engines)
+
+
+def test_an_unknown_placement_is_named():
+    with pytest.raises(InputError, match=r"'best'.*round-robin.*slo-gain"):
+        create_placement("best")
+
+
+def test_a_preview_shows_the_guest_last_and_changes_nothing(latency, arrival):
+    tracker = Tracker(limits=LIMITS, capacity=8)
+    for number in range(7):
+        tracker.arrived(arrival(f"r{number}", arrival_s=float(number)))
+    tracker.scheduled("r0", 10)
+
+    def picture():
+        snapshot = tracker.snapshot(now_s=9.0, latency=latency)
+        return snapshot.waiting.values.tolist(), snapshot.running.handle.tolist()
+
+    before, version = picture(), tracker.version
+    # It came before all the others, and still stands behind them.
+    guest = arrival("guest", arrival_s=-1.0, prompt_tokens=77)
+    shown = tracker.preview(guest, now_s=9.0, latency=latency)
+    assert len(shown.waiting) == 7
+    assert shown.waiting.prompt_tokens.tolist() == [100.0] * 6 + [77.0]
+    assert shown.waiting.arrival_s[-1] == -1.0
+    guest_row = int(shown.waiting.handle[-1])
+    assert shown.lengths.edges[guest_row, -1] == guest.lengths.edges[-1]
+    assert tracker.version == version
+    assert tracker.arrivals == tracker.waiting + 1 == 7
+    assert "guest" not in tracker
+    assert picture()[1] == before[1]
+    np.testing.assert_array_equal(picture()[0], before[0])
+
+
+def test_a_guest_takes_no_handle_from_those_who_arrive(latency, arrival):
+    tracker = Tracker(limits=LIMITS, capacity=4)
+    handles = []
+    for number in range(12):
+        guest = tracker.preview(arrival("guest", prompt_tokens=7), now_s=0.0, latency=latency)
+        assert int(guest.waiting.handle[-1]) not in handles
+        handles.append(tracker.arrived(arrival(f"r{number}", prompt_tokens=100 + number)))
+    shown = tracker.snapshot(now_s=0.0, latency=latency)
+    assert sorted(shown.waiting.values[Column.PROMPT_TOKENS]) == [100.0 + n for n in range(12)]
