@@ -120,7 +120,11 @@ class SimulatedEngine:
         ]
 
     def submit(self, request: SimRequest) -> None:
-        """Take in a request; its arrival time is not before that of any other."""
+        """Take in a request; its arrival time is not before that of any other.
+
+        Raises ``SimulationError`` if it can never fit into memory.
+        """
+        self._check_fits(request)
         state = self._state
         number = len(self._requests)
         if number == len(state.prompt):
@@ -163,6 +167,8 @@ class SimulatedEngine:
 
     def _apply(self, decision: StepDecision) -> None:
         for number in self._number[decision.preempt].tolist():
+            if self._state.ended[number]:  # asynchronous: its last token is out already
+                continue
             preempt(self._state, self._rules, number)
             self.driver.tracker.preempted(self._requests[number].request_id)
         if decision is not self._applied or self._disordered:
@@ -199,6 +205,16 @@ class SimulatedEngine:
             self._done.append(number)
         self._keep_log()
 
+    def _check_fits(self, request: SimRequest) -> None:
+        rules = self._rules
+        # The last token is put out, never cached.
+        tokens = request.prompt_tokens + request.output_tokens - 1
+        if 0 <= rules.blocks < math.ceil(tokens / rules.block_size):
+            raise SimulationError(
+                f"request {request.request_id!r} can never be scheduled: it needs KV memory for "
+                f"{tokens} tokens and the engine has {rules.blocks * rules.block_size}"
+            )
+
     def _keep_log(self) -> None:
         counts = self._state.counts
         rows = self._state.log[: counts[Count.LOGGED]].copy()
@@ -213,18 +229,14 @@ class SimulatedEngine:
         clock[Clock.NOW] = clock[Clock.SEEN] = max(clock[Clock.NOW], at_s)
 
     def _stall(self, until_s: float) -> None:
-        """Nothing could be scheduled: wait for the next arrival, or say that none will help."""
+        """Nothing could be scheduled: wait for the next arrival, or for the policy to relent."""
         clock, counts = self._state.clock, self._state.counts
         held = counts[Count.OPEN] == 0
-        if math.isinf(until_s) and not held:
-            number = int(self._state.queue[0])
-            raise SimulationError(
-                f"request {self._requests[number].request_id!r} can never be scheduled: it needs "
-                f"KV memory for {int(self._state.prompt[number] + self._state.generated[number])} "
-                f"tokens and the engine has {self._rules.blocks * self._rules.block_size}"
-            )
         later_s = self.now_s + _HELD_STEP_S if held else until_s
-        clock[Clock.NOW] = clock[Clock.SEEN] = min(until_s, later_s)
+        if math.isinf(min(until_s, later_s)):
+            raise SimulationError("nothing can be scheduled and nobody comes: the loop is stuck")
+        clock[Clock.SEEN] = min(until_s, later_s)
+        clock[Clock.NOW] = max(clock[Clock.NOW], clock[Clock.SEEN])
 
 
 def _with(values: Ints, place: int, value: int) -> Ints:

@@ -76,7 +76,7 @@ def _schedule(state, rules, budget):  # type: ignore[no-untyped-def]
     state.scheduled[state.running[: counts[_RUNNING]]] = 0
     left = min(budget, rules.max_batched_tokens)
     full = left
-    preempted = counts[_PREEMPTED]
+    lost = False
     at = 0
     while at < counts[_RUNNING] and left > 0:
         number = state.running[at]
@@ -90,9 +90,13 @@ def _schedule(state, rules, budget):  # type: ignore[no-untyped-def]
         needed = _blocks(state.computed[number] + tokens, rules) - state.held_blocks[number]
         while rules.blocks >= 0 and needed > counts[_FREE]:
             victim = _victim(state, rules)
-            at -= _place(state, victim) < at
+            at -= _before(state, victim, at)
             left += state.scheduled[victim]
             state.scheduled[victim] = 0
+            lost = True
+            if state.ended[victim]:
+                _release_ended(state, rules)
+                continue
             preempt(state, rules, victim)
             if victim == number:
                 break
@@ -103,7 +107,7 @@ def _schedule(state, rules, budget):  # type: ignore[no-untyped-def]
         state.scheduled[number] = tokens
         left -= tokens
         at += 1
-    if counts[_PREEMPTED] == preempted:
+    if not lost:
         left = _admit(state, rules, left)
     return full - left
 
@@ -229,11 +233,13 @@ def _victim(state, rules):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _place(state, number):  # type: ignore[no-untyped-def]
-    at = 0
-    while state.running[at] != number:
-        at += 1
-    return at
+def _before(state, victim, at):  # type: ignore[no-untyped-def]
+    """How many of those that stand before ``at`` leave with the victim."""
+    gone = 0
+    for k in range(at):
+        number = state.running[k]
+        gone += number == victim or (state.ended[victim] and state.ended[number])
+    return gone
 
 
 @njit(cache=True)

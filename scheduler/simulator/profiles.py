@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,9 @@ def _from_file(path: Path) -> EngineProfile:
     """A profile that ``slotwise profile`` recorded from a running engine."""
     content = read_json(path)
     try:
-        limits, latency = content["limits"], StepLatency.from_dict(content["latency"])
+        limits, latency = dict(content["limits"]), StepLatency.from_dict(content["latency"])
+        for name in limits:
+            _whole(path, limits, name)
         return EngineProfile(
             name=str(content.get("name", path.stem)),
             step_time=StepTime.of_latency(latency),
@@ -185,13 +187,12 @@ def _from_folder(folder: Path) -> EngineProfile:
     if not meta_path.exists() and (folder.parent / "meta.json").exists():
         folder, meta_path = folder.parent, folder.parent / "meta.json"
     meta = read_json(meta_path)
-    settings = meta.get("engine_kwargs") or {}
-    memory = meta.get("kv_cache") or {}
-    block_size = int(memory.get("block_size") or settings.get("block_size") or 16)
-    blocks = _blocks(memory, block_size)
+    settings, memory = (_object(meta_path, meta, key) for key in ("engine_kwargs", "kv_cache"))
+    block_size = _whole(meta_path, {**settings, **memory}, "block_size", 16)
+    blocks = _blocks(meta_path, memory, block_size)
     limits = Limits(
-        max_num_seqs=_positive(meta_path, settings, "max_num_seqs", 256),
-        max_batched_tokens=_positive(meta_path, settings, "max_num_batched_tokens", 2048),
+        max_num_seqs=_whole(meta_path, settings, "max_num_seqs", 256),
+        max_batched_tokens=_whole(meta_path, settings, "max_num_batched_tokens", 2048),
         # One block of vLLM's pool is a placeholder that no request gets.
         kv_tokens=(blocks - 1) * block_size if blocks is not None else 1 << 40,
     )
@@ -209,28 +210,38 @@ def _from_folder(folder: Path) -> EngineProfile:
     )
 
 
-def _blocks(memory: dict[str, Any], block_size: int) -> int | None:
-    if memory.get("num_gpu_blocks"):
-        return int(memory["num_gpu_blocks"])
-    tokens = memory.get("num_kv_tokens")
-    return None if not tokens else int(tokens) // block_size
+def _blocks(path: Path, memory: dict[str, Any], block_size: int) -> int | None:
+    """KV blocks, ``None`` where the file does not say."""
+    if memory.get("num_gpu_blocks") is not None:
+        return _whole(path, memory, "num_gpu_blocks")
+    if memory.get("num_kv_tokens") is not None:
+        return _whole(path, memory, "num_kv_tokens") // block_size
+    return None
 
 
-def _positive(path: Path, settings: dict[str, Any], name: str, default: int) -> int:
-    value = settings.get(name)
-    if value is None:
+def _object(path: Path, holder: dict[str, Any], key: str) -> dict[str, Any]:
+    value = holder.get(key) or {}
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: {key} is {value!r}, an object is needed")
+    return value
+
+
+def _whole(path: Path, holder: dict[str, Any], name: str, default: int | None = None) -> int:
+    """A whole number >= 1; ``default`` where there is none."""
+    value = holder.get(name)
+    if value is None and default is not None:
         return default
-    if not isinstance(value, int | float) or not isfinite(value) or value < 1:
-        raise InputError(f"{path}: engine_kwargs.{name} is {value!r}, a number >= 1 is needed")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < inf:
+        raise InputError(f"{path}: {name} is {value!r}, a number >= 1 is needed")
     return int(value)
 
 
 def _layers(path: Path, meta: dict[str, Any]) -> int:
     """Layers of the model: said in ``meta.json``, or known by the model's name."""
-    for holder in (meta, meta.get("model_config") or {}):
+    for holder in (meta, _object(path, meta, "model_config")):
         for key in ("num_hidden_layers", "num_layers"):
-            if isinstance(holder.get(key), int):
-                return int(holder[key])
+            if holder.get(key) is not None:
+                return _whole(path, holder, key)
     name = re.sub(r"-(instruct|chat|it|hf|base|v\d.*)$", "", str(meta.get("model", "")).lower())
     found = _LAYERS.get(re.sub(r"-(instruct|chat|it|hf|base|v\d.*)$", "", name.split("/")[-1]))
     if found is None:

@@ -1,8 +1,10 @@
 """A recorded run of a real engine: what arrived, and how it fared."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +56,17 @@ def read_recorded(folder: Path) -> list[RecordedRequest]:
     path = folder / "requests.jsonl"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}): a run folder holds requests.jsonl, "
+            f"{path} cannot be read ({error}): a run folder holds requests.jsonl, "
             "meta.json and profile/"
         ) from error
     rows = [_row(f"{path}, line {k}", line) for k, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise InputError(f"{path} holds no requests")
+    names = Counter(str(row.get("request_id", number)) for number, row in enumerate(rows))
+    if repeated := [name for name, count in names.items() if count > 1]:
+        raise InputError(f"{path}: request_id {repeated[0]!r} stands there more than once")
     start_s = min(row["queued_ts"] for row in rows)
     found = [
         RecordedRequest(
@@ -86,8 +91,11 @@ def _row(place: str, line: str) -> dict[str, Any]:
         raise InputError(f"{place}: a JSON object is needed")
     for name in (*_NUMBERS, "queued_ts"):
         value = row.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
             raise InputError(f"{place}: {name} is {value!r}, a number is needed")
-    if row["input_toks"] < 1 or row["output_toks"] < 1:
-        raise InputError(f"{place}: input_toks and output_toks must be at least 1")
+    for name in ("input_toks", "output_toks"):
+        if row[name] < 1 or row[name] != int(row[name]):
+            raise InputError(f"{place}: {name} is {row[name]}, a whole number >= 1 is needed")
+    if not row["queued_ts"] <= row["first_token_ts"] <= row["last_token_ts"]:
+        raise InputError(f"{place}: queued_ts, first_token_ts and last_token_ts must not fall")
     return row

@@ -11,7 +11,8 @@ from scheduler.tracker import Arrival
 class SimRequest:
     """What arrives: ``output_tokens`` is the true length, ``lengths`` what the policy is told.
 
-    ``prefix_tokens`` of the prompt are cached beforehand (where the engine caches at all).
+    ``prefix_tokens`` of the prompt are cached beforehand (where the engine caches at all);
+    ``max_tokens`` is what the client allowed.
     """
 
     request_id: str
@@ -23,6 +24,7 @@ class SimRequest:
     slo_class: str = ""
     priority: int = 0
     prefix_tokens: int = 0
+    max_tokens: int = 8192
 
     def arrival(self) -> Arrival:
         """As a tracker sees it."""
@@ -30,7 +32,7 @@ class SimRequest:
             request_id=self.request_id,
             arrival_s=self.arrival_s,
             prompt_tokens=self.prompt_tokens,
-            max_tokens=self.output_tokens,
+            max_tokens=max(self.max_tokens, self.output_tokens),
             slo=self.slo,
             lengths=self.lengths,
             priority=self.priority,

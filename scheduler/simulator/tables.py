@@ -58,9 +58,9 @@ def _read(path: Path, columns: Sequence[str]) -> Rows:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    except OSError as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
-            f"profile table {path} cannot be read ({error.strerror}): a profile folder holds "
+            f"profile table {path} cannot be read ({error}): a profile folder holds "
             "dense.csv, per_sequence.csv and attention.csv"
         ) from error
     if not rows:
@@ -193,7 +193,7 @@ def _skew(path: Path, chunk: Floats) -> tuple[Floats, ...]:
 
 def _bound(path: Path, label: str) -> float:
     """The right end of a bucket: ``n<=128``, ``sr<=15%``, ``sr>70%``, ``kvB<=16k``, ``kp=0``."""
-    found = re.fullmatch(r"\w+?(<=|>|=)(\d+(?:\.\d+)?)([%k]?)", label)
+    found = re.fullmatch(r"\w+?(<=|>|=)(\d+(?:\.\d+)?)([%k]?)", label or "")
     if found is None:
         raise InputError(f"profile table {path}: bucket {label!r} is not understood")
     relation, number, unit = found.groups()

@@ -40,8 +40,8 @@ def walk(order, facts, atoms, terms, free_s):  # type: ignore[no-untyped-def]
     slot-seconds it takes from requests to come; all of that fades with the time until it
     begins, and who would begin so late that nothing is left is not looked at. Prefills are
     computed one after the other, whichever slots they are for; a running candidate that loses
-    its slot has to be prefilled again. Cost: O(m (log slots + ATOMS)), about 30 ns for each of the m candidates looked at: a few
-    times ``slots``, however many wait.
+    its slot has to be prefilled again. Cost: O(m (log slots + ATOMS)), about 30 ns for each of
+    the m candidates looked at: a few times ``slots``, however many wait.
     """
     free_s[:] = 0.0
     prefilled_s = 0.0

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from predictor.errors import SlotwiseError
 from serving.cli import bench, model, simulate, train
@@ -47,7 +48,8 @@ def main() -> None:
     try:
         app()
     except SlotwiseError as error:
-        Console(stderr=True).print("[bold red]error:[/]", f"{error}", markup=True, soft_wrap=True)
+        message = f"[bold red]error:[/] {escape(str(error))}"
+        Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted")

@@ -86,11 +86,14 @@ def run_capacity(config: SimConfig, search: Search, console: Console) -> None:
                     requests = workload.requests(seed, oracle=policy.oracle, scale=scale)
                     run = run_policy(policy, profiles, requests, placement=config.placement)
                     promised = [record for record in run.records if record.met is not None]
-                    return 1 - sum(bool(r.met) for r in promised) / max(len(promised), 1)
+                    if not promised:
+                        raise InputError("no request has a target: give --slo-config with some")
+                    return 1 - sum(bool(r.met) for r in promised) / len(promised)
 
                 bars.update(bar, description=f"{name}, seed {seed}")
+                rate = _rate(workload, seed)
                 scale = highest_scale(violations, search, label=f"{name}, seed {seed}")
-                found[name].append(scale * _rate(workload, seed))
+                found[name].append(scale * rate)
                 bars.advance(bar)
     document = {
         "config": {"violations": search.violations, "tolerance": search.tolerance, **_said(config)},

@@ -1,6 +1,7 @@
 """What a simulation compares, and on what."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from predictor.errors import InputError
@@ -53,8 +54,8 @@ class SimConfig:
             raise InputError("give either --trace or --workload, one of the two")
         if self.workload and self.workload not in WORKLOADS:
             raise InputError(f"workload {self.workload!r} is not known: use {', '.join(WORKLOADS)}")
-        if not (self.rate_scale > 0 and self.rate > 0):
-            raise InputError("--rate-scale and --rate must be positive numbers")
+        if not (0 < self.rate_scale < inf and 0 < self.rate < inf):
+            raise InputError("--rate-scale and --rate must be positive, finite numbers")
         create_placement(self.placement)
         ForecastKind.parse(self.forecast_kind)
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from scipy.special import ndtr
@@ -12,6 +13,9 @@ from predictor.errors import InputError
 from serving.priors import ClassPriors
 
 _BINS = 48
+
+# Where the forecasts of an engine that knows nothing end.
+_LONGEST = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class ForecastKind:
         if name in ("oracle", "history", "predicted") and not sigma:
             return cls(name)
         try:
-            if name == "noise" and float(sigma) >= 0:
+            if name == "noise" and 0 <= float(sigma) < inf:
                 return cls(name, float(sigma))
         except ValueError:
             pass
@@ -49,10 +53,9 @@ class ForecastKind:
 def from_history(lengths: Sequence[Length]) -> list[LengthDistribution]:
     """What its class showed before each request: an engine without a predictor."""
     priors = ClassPriors()
-    longest = max(length.output_tokens for length in lengths)
     told = []
     for length in lengths:
-        told.append(priors.prior(length.slo_class, longest))
+        told.append(priors.prior(length.slo_class, _LONGEST))
         priors.observe(length.slo_class, length.output_tokens)
     return told
 

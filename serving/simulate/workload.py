@@ -102,7 +102,7 @@ class SimWorkload:
             name, path = self._class_and_path(text)
             rows += [
                 TimedLength(f"{name}-{k}", row.t_s, name, row.input_tokens, row.output_tokens)
-                for k, row in enumerate(read_trace(path))
+                for k, row in enumerate(read_trace(path), len(rows))
             ]
         return sorted(rows, key=lambda row: row.arrival_s)
 

@@ -260,3 +260,13 @@ def test_two_equal_runs_are_identical(name):
     (first, first_steps), (second, second_steps) = run(), run()
     assert first == second
     np.testing.assert_array_equal(first_steps, second_steps)
+
+
+@settings(deadline=None, max_examples=30)
+@given(workloads(), st.booleans(), st.integers(0, 1000))
+def test_steps_follow_one_another(requests, asynchronous, seed):
+    rules = EngineRules(asynchronous=asynchronous)
+    engine = make_engine(Chaos(seed), blocks=20, rules=rules)
+    serve([engine], requests)
+    start_s, step_s = engine.steps()[:, Log.START_S], engine.steps()[:, Log.STEP_S]
+    assert (start_s[1:] >= start_s[:-1] + step_s[:-1] - 1e-12).all()
