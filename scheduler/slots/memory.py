@@ -18,8 +18,8 @@ def held_back(problem: SlotProblem, order: Ints, *, kv_tokens: int, risk: float)
 
     ``order`` are indices into the problem, like the answer, which is empty where memory is
     plenty. A request at t tokens from now holds its context and t tokens more if it still runs
-    then; the sum over all is taken as Gaussian at each of some moments, and may exceed
-    ``kv_tokens`` with the chance ``risk``. With nobody running the first always comes in.
+    then; the sum over all, at its most between each of some moments and the next, is taken as
+    Gaussian and may exceed ``kv_tokens`` with the chance ``risk``. With nobody running the first always comes in.
     Cost: 0.5 us for each slot.
     """
     waiting = order[order >= problem.running]
@@ -46,13 +46,14 @@ def _admitted(context, atoms, running, waiting, kv_tokens, z, moments):  # type:
 
 @njit(cache=True)
 def _hold(i, context, atoms, moments, mean, variance):  # type: ignore[no-untyped-def]
-    """Add what one request will hold at each moment."""
+    """Add the most that one request will hold between each moment and the next."""
     count = atoms.shape[1]
-    for k, t in enumerate(moments):
-        alive = 0
+    for k in range(len(moments) - 1):
+        total = squares = 0.0
         for a in range(count):
-            alive += atoms[i, a] > t
-        share = alive / count
-        tokens = context[i] + t + _BLOCK_TOKENS
-        mean[k] += share * tokens
-        variance[k] += share * (1.0 - share) * tokens * tokens
+            if atoms[i, a] > moments[k]:
+                tokens = context[i] + min(atoms[i, a], moments[k + 1]) + _BLOCK_TOKENS
+                total += tokens / count
+                squares += tokens * tokens / count
+        mean[k] += total
+        variance[k] += squares - total * total
