@@ -19,7 +19,8 @@ def held_back(problem: SlotProblem, order: Ints, *, kv_tokens: int, risk: float)
     ``order`` are indices into the problem, like the answer, which is empty where memory is
     plenty. A request at t tokens from now holds its context and t tokens more if it still runs
     then; the sum over all, at its most between each of some moments and the next, is taken as
-    Gaussian and may exceed ``kv_tokens`` with the chance ``risk``. With nobody running the first always comes in.
+    Gaussian and may exceed ``kv_tokens`` with the chance ``risk``. With nobody running the
+    first always comes in.
     Cost: 0.5 us for each slot.
     """
     waiting = order[order >= problem.running]
