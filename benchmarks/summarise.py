@@ -1,27 +1,41 @@
-"""Keeps of a result file what is small enough to publish: configuration and figures.
+"""Keeps of result files what is small enough to publish: configuration and figures.
 
-python benchmarks/summarise.py build/bench/result.json benchmarks/results/reference.json
+python benchmarks/summarise.py build/bench/result.json [MORE ...] benchmarks/results/reference.json
+
+Several result files are one run each of the same policies, with other seeds: figures become means
+with 95 % intervals, over the policies that all of them have.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from serving.report.seeds import combined
 
 _LOCAL = ("dataset_path", "predictor", "slo_config", "output", "port")
 
 
-def summarise(document: dict[str, Any]) -> dict[str, Any]:
+def summarise(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Drop the records of single requests, the queue over time and this machine's paths."""
-    config = {name: value for name, value in document["config"].items() if name not in _LOCAL}
-    return {"config": config, "policies": document["policies"]}
+    first = documents[0]
+    config = {name: value for name, value in first["config"].items() if name not in _LOCAL}
+    seeds = [document["config"].get("seed") for document in documents]
+    names = [
+        name for name in first["policies"] if all(name in d["policies"] for d in documents[1:])
+    ]
+    return {
+        "config": {**config, "policies": names, "seeds": seeds},
+        "policies": {name: combined([d["policies"][name] for d in documents]) for name in names},
+    }
 
 
 def main() -> None:
-    source, target = (Path(argument) for argument in sys.argv[1:3])
-    document = summarise(json.loads(source.read_text(encoding="utf-8")))
+    *sources, target = (Path(argument) for argument in sys.argv[1:])
+    documents = [json.loads(source.read_text(encoding="utf-8")) for source in sources]
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(summarise(documents), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
