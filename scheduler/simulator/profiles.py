@@ -10,6 +10,7 @@ from typing import Any
 
 from predictor.errors import InputError
 from scheduler.latency import LatencyFitter, StepLatency
+from scheduler.simulator import aiconfigurator
 from scheduler.simulator.engine import EngineRules
 from scheduler.simulator.step_time import StepTime
 from scheduler.simulator.tables import read_tables
@@ -115,13 +116,20 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name: str) -> EngineProfile:
-    """Return a built-in profile, or read one from a folder or a ``slotwise profile`` file.
+    """Return a profile: built in, ``aic:SYSTEM/MODEL``, a folder or a ``slotwise profile`` file.
+
+    ``NAME/2`` is the engine NAME with every step twice as long.
 
     Raises ``InputError`` naming what is missing.
     """
     if name in profile_names():
         return _built_in(name)
+    if name.startswith(aiconfigurator.PREFIX):
+        return _estimated(name.removeprefix(aiconfigurator.PREFIX))
     path = Path(name)
+    slowed = re.fullmatch(r"(.+)/(\d+(?:\.\d+)?)", name)
+    if slowed and not path.exists() and float(slowed[2]) > 0:
+        return load_profile(slowed[1]).slower(float(slowed[2]))
     if path.is_dir():
         return _from_folder(path)
     if path.is_file():
@@ -157,6 +165,16 @@ def _built_in(name: str) -> EngineProfile:
         name=name,
         step_time=StepTime.of_latency(latency, squared_s=prefill[2]),
         limits=Limits(max_num_seqs=256, max_batched_tokens=batched, kv_tokens=kv_tokens),
+        rules=EngineRules(asynchronous=True),
+    )
+
+
+def _estimated(name: str) -> EngineProfile:
+    step_time, kv_tokens = aiconfigurator.read_step_time(name)
+    return EngineProfile(
+        name=name,
+        step_time=step_time,
+        limits=Limits(max_num_seqs=256, max_batched_tokens=8192, kv_tokens=kv_tokens),
         rules=EngineRules(asynchronous=True),
     )
 

@@ -9,7 +9,10 @@ from rich.console import Console
 _POLICIES = "Comma-separated policies; the suffix -oracle gives one the true lengths."
 _TRACE = "CSV t_s,input_tokens,output_tokens (or .gz), or CLASS=FILE; may be given several times."
 _WORKLOAD = "sharegpt-code-chat: what `slotwise bench` replays."
-_PROFILE = "Profile name, folder or file, with :N for N instances; may be given several times."
+_PROFILE = (
+    "Profile name, aic:SYSTEM/MODEL, folder or file; /2 for half as fast, :N for N instances; "
+    "may be given several times."
+)
 _PLACEMENT = "round-robin, least-requests, free-memory or slo-gain; for several instances."
 _FORECAST = (
     "oracle, history, predicted or noise:SIGMA; default: predicted with prompts, else history."

@@ -377,3 +377,10 @@ def test_the_recorded_run_is_met_within_seven_percent():
         for statistic, comparison in comparisons.items()
     }
     assert {name: error for name, error in errors.items() if abs(error) > 0.07} == {}
+
+
+def test_a_name_with_a_factor_is_so_many_times_as_slow():
+    fast, slow = load_profile("h100-llama-3.1-8b"), load_profile("h100-llama-3.1-8b/2")
+    step = (1, 512, 16, 700)
+    assert slow.step_time.seconds_of(*step) == 2 * fast.step_time.seconds_of(*step)
+    assert slow.limits == fast.limits
