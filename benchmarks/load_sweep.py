@@ -1,0 +1,87 @@
+"""Attainment of every policy against the load, on a simulated engine.
+
+python benchmarks/load_sweep.py --trace chat=conv.csv.gz --trace code=code.csv.gz
+    [--engine-profile h100-llama-3.1-8b] [--scales 1,2,3] [--policies ...] [--forecast history]
+    [--num-requests 2000] [--seeds 5] --output FILE
+
+Every seed replays another stretch of the traces; figures are means with 95 % intervals.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from scheduler.registry import PolicyName
+from serving.report.seeds import interval
+from serving.simulate.config import SimConfig
+from serving.simulate.engines import run_policy
+from serving.simulate.run import engine_profiles
+from serving.simulate.workload import SimWorkload
+
+_POLICIES = "fcfs,sjf-oracle,edf,lsf-oracle,slotwise-oracle,slotwise"
+
+
+def point(config: SimConfig, workload: SimWorkload, name: str, scale: float) -> dict[str, Any]:
+    """Attainment and mean latency of one policy at one load."""
+    policy = PolicyName.parse(name)
+    profiles = engine_profiles(config)
+    attainment, latency_s = [], []
+    for seed in range(config.seeds):
+        requests = workload.requests(seed, oracle=policy.oracle, scale=scale)
+        run = run_policy(policy, profiles, requests, placement=config.placement)
+        attainment.append(sum(bool(record.met) for record in run.records) / len(run.records))
+        latency_s.append(sum(record.e2e_s or 0.0 for record in run.records) / len(run.records))
+    return {
+        "slo_attainment": sum(attainment) / len(attainment),
+        "mean_e2e_s": sum(latency_s) / len(latency_s),
+        "interval_95": interval(attainment) if len(attainment) > 1 else None,
+        "by_seed": attainment,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trace", action="append", required=True)
+    parser.add_argument("--engine-profile", action="append")
+    parser.add_argument("--scales", default="1,1.5,2,2.5,3,3.5,4,5,6")
+    parser.add_argument("--policies", default=_POLICIES)
+    parser.add_argument("--forecast", default="history")
+    parser.add_argument("--placement", default="slo-gain")
+    parser.add_argument("--num-requests", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    config = SimConfig(
+        policies=tuple(arguments.policies.split(",")),
+        instances=tuple(arguments.engine_profile or ["h100-llama-3.1-8b"]),
+        traces=tuple(arguments.trace),
+        forecast=arguments.forecast,
+        placement=arguments.placement,
+        num_requests=arguments.num_requests,
+        seeds=arguments.seeds,
+    )
+    workload = SimWorkload(config, Console())
+    scales = [float(scale) for scale in arguments.scales.split(",")]
+    points = [(scale, name) for scale in scales for name in config.policies]
+    found: dict[str, dict[str, Any]] = {name: {} for name in config.policies}
+    for scale, name in track(points, description="loads and policies"):
+        found[name][f"{scale:g}"] = point(config, workload, name, scale)
+    document = {
+        "config": {
+            "traces": [Path(trace).name for trace in config.traces],
+            "instances": list(config.instances),
+            "forecast": config.forecast_kind,
+            "num_requests": config.num_requests,
+            "seeds": config.seeds,
+        },
+        "policies": found,
+    }
+    arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
