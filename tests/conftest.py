@@ -1,9 +1,19 @@
 """Fixtures that several packages' tests share."""
 
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C even where a shell started the run in the background.
+
+    Such a shell ignores it, every process of the tests inherits that, and those that wait for
+    a child to end by Ctrl-C would wait for ever.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from scheduler.slots.problem import SlotProblem
 from scheduler.slots.walk import walk
 from scheduler.snapshot import Snapshot
 
+_HORIZON_S = 10.0
+
 
 def expected_gain(snapshot: Snapshot, config: SlotConfig | None = None) -> float:
     """Kept promises that the last of the waiting adds to the plan for all the others.
@@ -18,7 +20,8 @@ def expected_gain(snapshot: Snapshot, config: SlotConfig | None = None) -> float
     about 20 us with 16 slots and 100 waiting.
     """
     problem = SlotProblem.of(snapshot)
-    terms = Terms.of(problem, config or SlotConfig(), 0.0)
+    # One horizon for engines of any speed: their gains are compared.
+    terms = Terms.of(problem, config or SlotConfig(), 0.0)._replace(horizon_s=_HORIZON_S)
     _, _, index = worth(problem, terms)
     newcomer = len(problem) - 1
     order = np.argsort(-index[:newcomer], kind="stable")

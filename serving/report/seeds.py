@@ -61,6 +61,10 @@ def _intervals(figures: Sequence[Figures]) -> dict[str, list[float]]:
     found = {}
     for key, first in figures[0].items():
         values = [one[key] for one in figures]
-        if isinstance(first, float) and all(isinstance(value, float) for value in values):
+        if _number(first) and all(map(_number, values)):
             found[key] = interval(values)
     return found
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
