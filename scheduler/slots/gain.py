@@ -9,7 +9,7 @@ from scheduler.slots.problem import SlotProblem
 from scheduler.slots.walk import walk
 from scheduler.snapshot import Snapshot
 
-_HORIZON_S = 10.0
+_HORIZON_S = 30.0
 
 
 def expected_gain(snapshot: Snapshot, config: SlotConfig | None = None) -> float:
