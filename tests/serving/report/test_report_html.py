@@ -7,6 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
+from predictor.errors import InputError
 from serving.report import charts
 from serving.report.html import render, write_report
 from serving.report.plot import Plot, pens
@@ -157,7 +158,7 @@ def test_write_report_is_atomic(make: Any, tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match="No space"):
         write_report(make.document(make.run("other")), path)
     assert path.read_text(encoding="utf-8") == before
     assert list(path.parent.iterdir()) == [path]
