@@ -9,7 +9,7 @@ from scheduler.registry import PolicyName
 from scheduler.slo import Slo
 from serving import steplog
 from serving.bench.config import STOCK, BenchConfig
-from serving.bench.profile import profile_rounds
+from serving.bench.profile import profile_rounds, replay_of
 from serving.bench.records import PolicyRun
 from serving.bench.replay import Replay, ReplayEvent, ReplayRequest
 from serving.engine.config import EngineConfig, free_port
@@ -97,19 +97,7 @@ class PolicyTurn:
 
     async def _profile(self, engine: EngineProcess) -> None:
         for round_ in profile_rounds(self.config.max_num_seqs):
-            requests = [
-                ReplayRequest(
-                    request_id=f"profile-{number}",
-                    arrival_s=0.0,
-                    prompt=made_up.prompt,
-                    slo_class="profile",
-                    prompt_tokens=0,
-                    recorded_tokens=made_up.output_tokens,
-                    max_tokens=made_up.output_tokens,
-                )
-                for number, made_up in enumerate(round_)
-            ]
-            replay = self._new_replay(engine, requests)
+            replay = self._new_replay(engine, replay_of(round_))
             await replay.run()
 
     def _new_replay(self, engine: EngineProcess, requests: Sequence[ReplayRequest]) -> Replay:

@@ -1,7 +1,9 @@
 """Requests that show an engine's step times before anything is measured on it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving.bench.replay import ReplayRequest
 from training.workload import filler_text
 
 
@@ -11,6 +13,22 @@ class ProfileRequest:
 
     prompt: str
     output_tokens: int
+
+
+def replay_of(round_: Sequence[ProfileRequest]) -> list[ReplayRequest]:
+    """A round as a client sends it: all at once, answers forced to their lengths."""
+    return [
+        ReplayRequest(
+            request_id=f"profile-{number}",
+            arrival_s=0.0,
+            prompt=made_up.prompt,
+            slo_class="profile",
+            prompt_tokens=0,
+            recorded_tokens=made_up.output_tokens,
+            max_tokens=made_up.output_tokens,
+        )
+        for number, made_up in enumerate(round_)
+    ]
 
 
 def profile_rounds(max_num_seqs: int) -> list[list[ProfileRequest]]:

@@ -16,8 +16,8 @@ from scheduler.latency import LatencyFitter, StepLatency
 from scheduler.slo import Slo
 from scheduler.snapshot import Limits
 from serving import steplog
-from serving.bench.profile import ProfileRequest, profile_rounds
-from serving.bench.replay import Replay, ReplayRequest
+from serving.bench.profile import ProfileRequest, profile_rounds, replay_of
+from serving.bench.replay import Replay
 from serving.engine.config import EngineConfig, free_port
 from serving.engine.process import EngineProcess
 from serving.models import resolve
@@ -137,20 +137,8 @@ def _rounds(max_num_seqs: int) -> list[list[ProfileRequest]]:
 
 
 async def _send(engine: EngineProcess, round_: Sequence[ProfileRequest]) -> None:
-    requests = [
-        ReplayRequest(
-            request_id=f"profile-{number}",
-            arrival_s=0.0,
-            prompt=made_up.prompt,
-            slo_class="profile",
-            prompt_tokens=0,
-            recorded_tokens=made_up.output_tokens,
-            max_tokens=made_up.output_tokens,
-        )
-        for number, made_up in enumerate(round_)
-    ]
     replay = Replay(
-        requests,
+        replay_of(round_),
         base_url=engine.base_url,
         model=engine.config.served_name,
         slos={"profile": Slo()},
