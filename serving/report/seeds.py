@@ -61,7 +61,8 @@ def _intervals(figures: Sequence[Figures]) -> dict[str, list[float]]:
     found = {}
     for key, first in figures[0].items():
         values = [one[key] for one in figures]
-        if _number(first) and all(map(_number, values)):
+        counted = isinstance(first, int) and len(set(values)) == 1  # the same in every run
+        if all(map(_number, values)) and not counted:
             found[key] = interval(values)
     return found
 
