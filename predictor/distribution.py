@@ -302,9 +302,9 @@ def _checked_edges(edges: ArrayLike) -> Ints:
         raise DistributionError(
             f"edges of shape {numbers.shape}: give 2 to {MAX_BINS + 1} edges in one dimension"
         )
-    if numbers[0] < 0 or numbers[-1] > MAX_TOKENS:
+    if numbers.min() < 0 or numbers.max() > MAX_TOKENS:
         raise DistributionError(
-            f"edges from {numbers[0]} to {numbers[-1]}: they must lie in 0..{MAX_TOKENS}"
+            f"edges from {numbers.min()} to {numbers.max()}: they must lie in 0..{MAX_TOKENS}"
         )
     whole = numbers.astype(np.int64)
     if not (whole == numbers).all() or not (whole[1:] > whole[:-1]).all():

@@ -56,3 +56,7 @@ anything = st.recursive(
 @given(st.dictionaries(st.sampled_from([CLASS_KEY, SLO_KEY, LENGTHS_KEY]), anything))
 def test_whatever_a_client_sends_nothing_raises(extra):
     decode(extra)
+
+
+def test_an_edge_beyond_any_whole_number_is_dropped_without_a_warning():
+    assert decode({LENGTHS_KEY: [0.0, 1e300, 5.0, 0.5, 0.5]}).invalid == 1
