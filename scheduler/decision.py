@@ -41,6 +41,8 @@ class StepDecision:
     ``relegated``: waiting requests that stand behind all others because their promise cannot
     be kept any more; they are served when nothing else wants the engine.
     ``token_budget``: tokens this step may compute; ``None`` leaves the engine's own limit.
+    ``stands``: whether the answer is good until somebody comes or goes, or a second has passed;
+    else the policy is asked again before the next step.
     """
 
     order: Ints
@@ -48,3 +50,14 @@ class StepDecision:
     held: Ints = field(default_factory=no_handles)
     relegated: Ints = field(default_factory=no_handles)
     token_budget: int | None = None
+    stands: bool = True
+
+    def same_queue(self, other: "StepDecision | None") -> bool:
+        """Whether the waiting stand in the right order already if ``other`` was applied before."""
+        return self is other or (
+            other is not None
+            and self.order is other.order
+            and self.held is other.held
+            and not len(self.preempt)
+            and not len(other.preempt)
+        )

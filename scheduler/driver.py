@@ -137,7 +137,7 @@ class Driver:
             self._planned_version, self._planned_at_s = snapshot.version, snapshot.now_s
             self._plan = self.policy.plan(snapshot, self._plan)
         decision = self.policy.step(snapshot, self._plan)
-        if self.policy.stands:
+        if decision.stands:
             # Who was preempted now must not be preempted again when it is back.
             stays = len(decision.preempt) == 0
             self._standing = decision if stays else replace(decision, preempt=no_handles())

@@ -3,6 +3,7 @@
 Model: arXiv 2504.14966, section 4. Fit: recursive robust least squares, coefficients >= 0.
 """
 
+from bisect import bisect_right
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any, Self, overload
@@ -93,6 +94,20 @@ class StepLatency:
         Closed form of the sum of ``decode_s(count, context + k)`` for k in 0..tokens - 1.
         """
         return tokens * self.decode_s(count, context + (tokens - 1) / 2)
+
+    def largest_prefill(
+        self, bound_s: float, *, decodes: int, context_tokens: float, at_most: int
+    ) -> int:
+        """Most prompt tokens, 0..``at_most``, that a step with ``decodes`` computes in ``bound_s``.
+
+        The inverse of :meth:`step_s` for one prompt, exact to the token; 0 if not even one token
+        fits (or the decodes alone do not). Numbers only. Cost: a binary search, about 8 us.
+        """
+
+        def step_s(tokens: int) -> float:
+            return self.step_s(1, tokens, decodes, context_tokens)
+
+        return bisect_right(range(1, at_most + 1), bound_s, key=step_s)
 
     def to_dict(self) -> dict[str, list[float]]:
         """Return the coefficients as JSON types."""

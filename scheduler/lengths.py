@@ -28,31 +28,50 @@ def remaining_atoms(table: RequestTable, lengths: LengthTable, count: int) -> Fl
 
 @njit(cache=True)
 def fill_atoms(handles, generated, edges, cdf, out):  # type: ignore[no-untyped-def]
-    """Fill ``out`` as :func:`remaining_atoms` describes. Cost: 0.1 us per request."""
-    count = out.shape[1]
-    bins = edges.shape[1] - 1
+    """Fill ``out`` as :func:`remaining_atoms` describes. Cost: 0.4 us per request."""
     for row in range(handles.shape[0]):
-        edge = edges[int(handles[row])]
-        cum = cdf[int(handles[row])]
-        k = generated[row]
-        b = 0
-        while b < bins and edge[b + 1] <= k:
+        handle = int(handles[row])
+        _fill_row(generated[row], edges[handle], cdf[handle], out[row])
+
+
+@njit(cache=True)
+def fill_known_atoms(handles, generated, lengths, out):  # type: ignore[no-untyped-def]
+    """The same for ``ATOMS`` atoms; those of a request with no token yet are at hand already.
+
+    ``lengths`` are the arrays of a :class:`LengthTable`. Cost: 20 ns for such a request.
+    """
+    edges, cdf, atoms = lengths
+    for row in range(handles.shape[0]):
+        handle = int(handles[row])
+        if generated[row] == 0.0:
+            out[row] = atoms[handle]
+        else:
+            _fill_row(generated[row], edges[handle], cdf[handle], out[row])
+
+
+@njit(cache=True)
+def _fill_row(k, edge, cum, out):  # type: ignore[no-untyped-def]
+    """The atoms of one request after ``k`` tokens."""
+    count = out.shape[0]
+    bins = edge.shape[0] - 1
+    b = 0
+    while b < bins and edge[b + 1] <= k:
+        b += 1
+    gone = 1.0
+    if b < bins:
+        width = edge[b + 1] - edge[b]
+        inside = max(k - edge[b], 0.0)
+        gone = cum[b] + (cum[b + 1] - cum[b]) * inside / width
+    left = 1.0 - gone
+    if left <= 1e-9:
+        out[:] = 1.0
+        return
+    for i in range(count):
+        target = gone + left * (i + 0.5) / count
+        while b < bins - 1 and cum[b + 1] < target:
             b += 1
-        gone = 1.0
-        if b < bins:
-            width = edge[b + 1] - edge[b]
-            inside = max(k - edge[b], 0.0)
-            gone = cum[b] + (cum[b + 1] - cum[b]) * inside / width
-        left = 1.0 - gone
-        if left <= 1e-9:
-            out[row, :] = 1.0
-            continue
-        for i in range(count):
-            target = gone + left * (i + 0.5) / count
-            while b < bins - 1 and cum[b + 1] < target:
-                b += 1
-            mass = cum[b + 1] - cum[b]
-            at = edge[b + 1]
-            if mass > 0.0:
-                at = edge[b] + (edge[b + 1] - edge[b]) * (target - cum[b]) / mass
-            out[row, i] = max(at - k, 1.0)
+        mass = cum[b + 1] - cum[b]
+        at = edge[b + 1]
+        if mass > 0.0:
+            at = edge[b] + (edge[b + 1] - edge[b]) * (target - cum[b]) / mass
+        out[i] = max(at - k, 1.0)

@@ -19,11 +19,6 @@ class Policy(Protocol):
         """The name on the command line."""
         ...
 
-    @property
-    def stands(self) -> bool:
-        """Whether an answer stands until somebody comes or goes, or a second has passed."""
-        ...
-
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan | None:
         """Say who comes next over the coming seconds; ``None`` from a policy without plans."""
         ...

@@ -10,6 +10,8 @@ from predictor.errors import UnknownPolicyError
 from scheduler.annealing import AnnealConfig
 from scheduler.policies import ordered
 from scheduler.policies.anneal_paper import AnnealPaperPolicy
+from scheduler.policies.qoserve import QoServePolicy
+from scheduler.policies.sarathi_edf import SarathiEdfPolicy
 from scheduler.policies.slotwise import SlotwisePolicy
 from scheduler.policy import Policy
 from scheduler.slots.config import SlotConfig
@@ -22,6 +24,15 @@ _FACTORIES: Mapping[str, Callable[[], Policy]] = {
     "sjf": partial(ordered.OrderedPolicy, name="sjf", key=ordered.by_expected_length),
     "edf": partial(ordered.OrderedPolicy, name="edf", key=ordered.by_deadline),
     "lsf": partial(ordered.OrderedPolicy, name="lsf", key=ordered.by_slack),
+    "shortest-feasible-first": partial(
+        ordered.OrderedPolicy, name="shortest-feasible-first", key=ordered.by_feasible_service
+    ),
+    "unpredicted-boost": partial(
+        ordered.OrderedPolicy, name="unpredicted-boost", key=ordered.by_share_used
+    ),
+    "sarathi-edf": SarathiEdfPolicy,
+    "qoserve": QoServePolicy,
+    "qoserve+predicted": partial(QoServePolicy, predicted=True),
     "anneal-paper": AnnealPaperPolicy,
     "slotwise": SlotwisePolicy,
 }
@@ -29,7 +40,7 @@ _FACTORIES: Mapping[str, Callable[[], Policy]] = {
 # About as many moves as fit the time box on a warm machine.
 _REPEATABLE: Mapping[str, Callable[[], Policy]] = {
     "anneal-paper": lambda: AnnealPaperPolicy(config=AnnealConfig.paper()),
-    "slotwise": lambda: SlotwisePolicy(SlotConfig(time_box_s=inf, max_moves=64)),
+    "slotwise": lambda: SlotwisePolicy(SlotConfig(time_box_s=inf, max_moves=128)),
 }
 
 

@@ -14,6 +14,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+# Equally likely values that stand for a length distribution where planning has to be quick.
+ATOMS = 16
+
+
 class Column(IntEnum):
     """Rows of :attr:`RequestTable.values`, one number per request each."""
 
@@ -115,12 +119,14 @@ class LengthTable:
     ``edges`` is float64[capacity, bins + 1] and ``cdf`` float64[capacity, bins + 1]:
     ``P(length <= edges[h, b]) = cdf[h, b]``, linear between the edges (a point mass at n is a
     row that steps from 0 at n - 1 to 1 at n). Shorter rows are padded with their last edge.
+    ``atoms``, float64[capacity, ATOMS], are equally likely lengths of each, ascending.
     A row is written once, when its request arrives, and its handle is reused only after all
     others that were free.
     """
 
     edges: Floats
     cdf: Floats
+    atoms: Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,18 @@ from numba import njit
 from predictor.distribution import LengthDistribution, stack
 from predictor.errors import SnapshotError
 from scheduler.latency import StepLatency
+from scheduler.lengths import fill_atoms
 from scheduler.slo import Slo
-from scheduler.snapshot import Column, Floats, Ints, LengthTable, Limits, RequestTable, Snapshot
+from scheduler.snapshot import (
+    ATOMS,
+    Column,
+    Floats,
+    Ints,
+    LengthTable,
+    Limits,
+    RequestTable,
+    Snapshot,
+)
 
 # Bins kept per request: enough for a 64-bin forecast; finer ones are merged.
 LENGTH_BINS = 64
@@ -45,6 +55,7 @@ class Tracker:
         self._pool = np.zeros((len(Column), capacity))
         self._edges = np.zeros((capacity, LENGTH_BINS + 1))
         self._cdf = np.ones((capacity, LENGTH_BINS + 1))
+        self._atoms = np.ones((capacity, ATOMS))
         # The last handle is kept for guests, see :meth:`preview`.
         self._guest = capacity - 1
         self._free: deque[int] = deque(range(capacity - 1))
@@ -188,7 +199,7 @@ class Tracker:
             version=self._version,
             waiting=self._table(self.waiting_handles()),
             running=self._table(_handles(self._running)),
-            lengths=LengthTable(edges=self._edges, cdf=self._cdf),
+            lengths=LengthTable(edges=self._edges, cdf=self._cdf, atoms=self._atoms),
             limits=self._limits,
             kv_tokens_free=self._limits.kv_tokens if kv_tokens_free is None else kv_tokens_free,
             latency=latency,
@@ -227,6 +238,8 @@ class Tracker:
         self._pool[:, handle] = _column(handle, arrival)
         edges, cdf = stack([arrival.lengths], LENGTH_BINS)
         self._edges[handle], self._cdf[handle] = edges[0], cdf[0]
+        row = slice(handle, handle + 1)
+        fill_atoms(np.zeros(1), np.zeros(1), edges, cdf, self._atoms[row])
 
     def _changed(self) -> None:
         self._version += 1
@@ -238,6 +251,7 @@ class Tracker:
         self._pool = np.concatenate([self._pool, np.zeros_like(self._pool)], axis=1)
         self._edges = np.concatenate([self._edges, np.zeros_like(self._edges)])
         self._cdf = np.concatenate([self._cdf, np.ones_like(self._cdf)])
+        self._atoms = np.concatenate([self._atoms, np.ones_like(self._atoms)])
         self._ids.extend([None] * old)
         self._free.extend([self._guest, *range(old, 2 * old - 1)])
         self._guest = 2 * old - 1

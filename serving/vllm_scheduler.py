@@ -159,9 +159,9 @@ class SlotwiseScheduler(TimedScheduler):
         budget = decision.token_budget
         limit = self._engine_token_budget
         self.max_num_scheduled_tokens: int = limit if budget is None else min(budget, limit)
-        if decision is not self._applied or self.waiting.moved:
-            self._applied = decision
+        if self.waiting.moved or not decision.same_queue(self._applied):
             self._arrange(decision)
+        self._applied = decision
 
     def _arrange(self, decision: StepDecision) -> None:
         """Put the waiting in the decided order; who was preempted now sits out this step.

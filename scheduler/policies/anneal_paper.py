@@ -25,7 +25,6 @@ class AnnealPaperPolicy:
     """
 
     name: str = "anneal-paper"
-    stands: bool = True
     config: AnnealConfig = field(default_factory=_default_config)
 
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan | None:  # noqa: ARG002

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scheduler.decision import Plan, StepDecision
 from scheduler.lengths import expected_remaining
@@ -18,7 +19,6 @@ class OrderedPolicy:
 
     name: str
     key: SortKey
-    stands: bool = True
 
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan | None:  # noqa: ARG002
         """Have no plan: the key of the moment decides."""
@@ -53,16 +53,71 @@ def by_deadline(snapshot: Snapshot) -> Floats:
 def by_slack(snapshot: Snapshot) -> Floats:
     """Least slack first: time to the deadline less the expected service time."""
     waiting = snapshot.waiting
-    prefill_s = snapshot.latency.prefill_s(1, waiting.prefill_left)
-    token_s = snapshot.latency.decode_s(
-        snapshot.limits.max_num_seqs, float(waiting.prompt_tokens.mean()) if len(waiting) else 1.0
-    )
-    decode_s = token_s * expected_remaining(waiting, snapshot.lengths)
+    prefill_s, decode_s = _service_s(snapshot)
     service_s = prefill_s + np.where(np.isfinite(waiting.e2e_s), decode_s, 0.0)
     return np.asarray(deadline_s(waiting) - snapshot.now_s - service_s)
 
 
+def by_feasible_service(snapshot: Snapshot) -> Floats:
+    """Shortest expected service first among those who can keep their promise, then the rest.
+
+    Can: the prefill alone would be done by the TTFT deadline, prefill and expected decode by the
+    end-to-end deadline, if it started now. Who was promised nothing belongs to the rest. A
+    classic (shortest job first among the feasible) with this project's forecasts.
+    Cost: :func:`expected_remaining` and a dozen numpy calls, about 60 us with 150 waiting.
+    """
+    prefill_s, decode_s = _service_s(snapshot)
+    service_s = prefill_s + decode_s
+    first_s, last_s = snapshot.now_s + prefill_s, snapshot.now_s + service_s
+    lost = ~_keeps_promise(snapshot.waiting, first_s, last_s)
+    return np.asarray(service_s + lost * (service_s.max(initial=0.0) + 1.0))
+
+
+def by_share_used(snapshot: Snapshot) -> Floats:
+    """Largest share of the promised time used up first; the late behind everybody, by arrival.
+
+    Ageing without any forecast: the time waited over the TTFT target, or over the end-to-end
+    target without one (or once the first token is out). Who was promised nothing has used
+    nothing. Our own yardstick for what forecasts are worth. Cost: a few numpy calls, 10 us.
+    """
+    waiting = snapshot.waiting
+    ttft_s = _pending_ttft_s(waiting)
+    target_s = np.where(np.isfinite(ttft_s), ttft_s, waiting.e2e_s)
+    used = (snapshot.now_s - waiting.arrival_s) / target_s
+    return np.where(used > 1.0, 1.0, -used)
+
+
 def deadline_s(table: RequestTable) -> Floats:
     """float64[n]: the first deadline a request still has; ``inf`` without a promise."""
-    pending_ttft = np.where(table.generated == 0, table.ttft_s, np.inf)
-    return np.asarray(table.arrival_s + np.minimum(pending_ttft, table.e2e_s))
+    return np.asarray(table.arrival_s + np.minimum(_pending_ttft_s(table), table.e2e_s))
+
+
+def full_batch_token_s(snapshot: Snapshot) -> float:
+    """Seconds between two tokens while every slot decodes over the mean prompt of the waiting."""
+    waiting = snapshot.waiting
+    context = float(waiting.prompt_tokens.mean()) if len(waiting) else 1.0
+    return snapshot.latency.decode_s(float(snapshot.limits.max_num_seqs), context)
+
+
+def _service_s(snapshot: Snapshot) -> tuple[Floats, Floats]:
+    """Seconds to prefill and, by forecast, to decode each waiting request, float64[n] each."""
+    waiting = snapshot.waiting
+    prefill_s = snapshot.latency.prefill_s(1, waiting.prefill_left)
+    return prefill_s, full_batch_token_s(snapshot) * expected_remaining(waiting, snapshot.lengths)
+
+
+def _pending_ttft_s(table: RequestTable) -> Floats:
+    """float64[n]: the TTFT target of those still without a token; ``inf`` for all others."""
+    return np.where(table.generated == 0, table.ttft_s, np.inf)
+
+
+def _keeps_promise(table: RequestTable, first_s: Floats, last_s: Floats) -> NDArray[np.bool_]:
+    """bool[n]: who has a promise and keeps it with its first and last token at these times.
+
+    A first token that is out already (before a preemption) came when it came.
+    """
+    first_s = np.where(table.generated == 0, first_s, table.first_token_s)
+    first_in_time = first_s <= table.arrival_s + table.ttft_s
+    last_in_time = last_s <= table.arrival_s + table.e2e_s
+    promised = np.minimum(np.minimum(table.ttft_s, table.tpot_s), table.e2e_s) < np.inf
+    return np.asarray(first_in_time & last_in_time & promised)

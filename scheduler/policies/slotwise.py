@@ -5,12 +5,17 @@ its slot up. What an order is worth (``scheduler.slots.walk``) counts each reque
 keep its promise under its predicted length distribution and what it has generated so far, the
 price that its slot-seconds have for requests still to come, and what a preemption costs.
 Whoever would make KV memory run out, by forecast, is held back (``scheduler.slots.memory``).
+Between plans each step computes as much of the prompts as the running answers have slack for
+(``scheduler.slots.budget``).
 """
+
+from dataclasses import replace
 
 import numpy as np
 from numba import njit
 
 from scheduler.decision import Plan, StepDecision, no_handles
+from scheduler.slots.budget import decodes_of, token_budget
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.memory import held_back
@@ -25,16 +30,17 @@ class SlotwisePolicy:
     """Plans when somebody came or went; each step follows the plan."""
 
     name = "slotwise"
-    stands = True
 
     def __init__(self, config: SlotConfig | None = None) -> None:
         self._config = config or SlotConfig()
         self._search = SlotSearch(self._config)
         self._price = SlotPrice()
         self._latest_arrival_s = -np.inf
+        self._placed: tuple[Plan, StepDecision] | None = None
 
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan:
-        """Anneal an order. Cost: the time box and about 0.3 ms with 150 waiting, caches cold."""
+        """Anneal an order. Cost: the time box, and what holding back for memory takes."""
+        deadline_ns = self._search.deadline_ns(len(snapshot.running) + len(snapshot.waiting))
         problem = SlotProblem.of(snapshot)
         price = self._price.now(now_s=snapshot.now_s, slots=problem.slots)
         terms = Terms.of(problem, self._config, price)
@@ -48,7 +54,7 @@ class SlotwisePolicy:
             price=price,
             previous=no_handles() if previous is None else previous.order,
         )
-        found = self._search.best(problem, terms, seeds)
+        found = self._search.best(problem, terms, seeds, deadline_ns=deadline_ns)
         order = self._overdue_first(problem, found.order)
         held = held_back(
             problem, order, kv_tokens=snapshot.limits.kv_tokens, risk=self._config.kv_risk
@@ -64,9 +70,28 @@ class SlotwisePolicy:
         )
 
     def step(self, snapshot: Snapshot, plan: Plan | None) -> StepDecision:
-        """Let the front of the plan have the slots."""
+        """Let the front of the plan have the slots, and size this step's chunk of prompts.
+
+        The answer stands while no prompt is being computed or could be begun. Cost: 40 us with
+        16 running.
+        """
         if plan is None:
             return StepDecision(order=snapshot.waiting.handle)
+        if self._placed is None or self._placed[0] is not plan:
+            self._placed = (plan, self._placement(snapshot, plan))
+        decision = self._placed[1]
+        if plan.made_at_s != snapshot.now_s:
+            # Who had to give way is not sent away again when a slot is free after all.
+            decision = replace(decision, preempt=no_handles())
+        decodes = decodes_of(snapshot)
+        free = snapshot.limits.max_num_seqs - len(snapshot.running) + len(decision.preempt)
+        if not decodes.prefills and not min(free, len(snapshot.waiting)):
+            return decision
+        budget = token_budget(snapshot, decodes, self._config)
+        return replace(decision, token_budget=budget, stands=False)
+
+    def _placement(self, snapshot: Snapshot, plan: Plan) -> StepDecision:
+        """Who comes in, who has to go, who is held back."""
         # Where memory is short a slot given up would not be taken: nobody is preempted.
         slots = len(plan.order) if len(plan.held) else snapshot.limits.max_num_seqs
         order, preempt = _split(plan.order, snapshot.running.handle, slots)

@@ -171,8 +171,8 @@ class SimulatedEngine:
                 continue
             preempt(self._state, self._rules, number)
             self.driver.tracker.preempted(self._requests[number].request_id)
-        if decision is not self._applied or self._disordered:
-            self._applied, self._disordered = decision, False
+        if self._disordered or not decision.same_queue(self._applied):
+            self._disordered = False
             held = np.concatenate([decision.held, decision.preempt])
             _arrange(
                 self._state,
@@ -180,6 +180,7 @@ class SimulatedEngine:
                 self._number[held],
                 np.zeros(len(self._requests), dtype=np.uint8),
             )
+        self._applied = decision
 
     def _report(self) -> None:
         """Tell the driver what the steps just run did, in the order in which it happened."""

@@ -6,7 +6,7 @@ from typing import Protocol
 from predictor.errors import InputError
 from scheduler.simulator.engine import SimulatedEngine
 from scheduler.simulator.request import SimRequest
-from scheduler.slots.gain import expected_gain
+from scheduler.slots.gain import prospects
 
 
 class Placement(Protocol):
@@ -53,21 +53,28 @@ class MostFreeMemory:
 
 
 class SloGain:
-    """The engine whose plan gains most kept promises by the request; ties to the least loaded.
+    """Of the engines whose plans gain about as many kept promises, the one with least to wait.
 
-    Cost: about 0.1 ms an engine with 100 waiting.
+    Plans are estimates: gains closer than ``tolerance`` promises count as equal, and then the
+    time between two tokens, summed over everybody on the engine, decides. Cost: about 0.1 ms an
+    engine with 100 waiting.
     """
+
+    def __init__(self, *, tolerance: float = 0.1) -> None:
+        self._tolerance = tolerance
 
     def choose(self, request: SimRequest, engines: Sequence[SimulatedEngine]) -> int:
         """Put it into each engine's plan where it is worth most, and compare."""
         arrival = request.arrival()
-        gains = [
-            expected_gain(
+        found = prospects(
+            [
                 engine.driver.preview(arrival, now_s=max(engine.now_s, arrival.arrival_s))
-            )
-            for engine in engines
-        ]
-        return max(range(len(engines)), key=lambda k: (gains[k], -engines[k].live))
+                for engine in engines
+            ]
+        )
+        enough = max(prospect.gain for prospect in found) - self._tolerance
+        good = [k for k, prospect in enumerate(found) if prospect.gain >= enough]
+        return min(good, key=lambda k: found[k].token_wait_s)
 
 
 _PLACEMENTS: dict[str, Callable[[], Placement]] = {

@@ -44,32 +44,41 @@ class Terms(NamedTuple):
 
 
 @njit(cache=True, inline="always")
-def keeping_lengths(i, begin_s, facts, token_s):  # type: ignore[no-untyped-def]
-    """Between which remaining lengths the promise is kept if tokens flow from ``begin_s``.
+def promise_lines(i, facts, token_s):  # type: ignore[no-untyped-def]
+    """What keeps the promise if tokens flow from ``b`` on: ``b <= latest_s``, and a remaining
+    length of at least ``low0 + low1 b``, at most ``high0 + high1 b`` and ``cap0 + cap1 b``.
 
-    ``(1, 0)`` when it cannot be kept at all. An end-to-end target bounds the length from
-    above. A TPOT target binds the whole stream, so a stream that is behind (it was preempted)
-    needs enough tokens left to catch up, and one that is ahead may not run out of its lead.
+    An end-to-end target bounds the length from above. A TPOT target binds the whole stream, so
+    one that is behind (it was preempted) needs enough tokens left to catch up, and one that is
+    ahead may not run out of its lead.
     """
-    low, high = 0.0, np.inf
-    if facts[i, _PROMISED] == 0.0 or begin_s + token_s > facts[i, _TTFT_DUE_S]:
-        return 1.0, 0.0
+    latest_s = facts[i, _TTFT_DUE_S] - token_s if facts[i, _PROMISED] else -np.inf
+    low0, low1, high0, high1, cap0, cap1 = 0.0, 0.0, np.inf, 0.0, np.inf, 0.0
     if facts[i, _E2E_DUE_S] < np.inf:
-        high = (facts[i, _E2E_DUE_S] - begin_s) / token_s
+        high0, high1 = facts[i, _E2E_DUE_S] / token_s, -1.0 / token_s
     tpot_s = facts[i, _TPOT_S]
     if tpot_s < np.inf:
         gain_s = tpot_s - token_s
         if facts[i, _GENERATED] > 0.0:
-            debt_s = begin_s - facts[i, _FIRST_TOKEN_S] - tpot_s * (facts[i, _GENERATED] - 1.0)
+            on_time_s = facts[i, _FIRST_TOKEN_S] + tpot_s * (facts[i, _GENERATED] - 1.0)
             if gain_s > 0.0:
-                low = max(low, debt_s / gain_s)
-            elif debt_s > 0.0:
-                return 1.0, 0.0
-            elif gain_s < 0.0:
-                high = min(high, debt_s / gain_s)
+                low0, low1 = -on_time_s / gain_s, 1.0 / gain_s
+            else:
+                latest_s = min(latest_s, on_time_s)
+                if gain_s < 0.0:
+                    cap0, cap1 = -on_time_s / gain_s, 1.0 / gain_s
         elif gain_s < 0.0:
-            high = min(high, 1.0)
-    return low, high
+            cap0 = 1.0
+    return latest_s, low0, low1, high0, high1, cap0, cap1
+
+
+@njit(cache=True)
+def keeping_lengths(i, begin_s, facts, token_s):  # type: ignore[no-untyped-def]
+    """The remaining lengths, from and to, that keep the promise; ``(1, 0)`` if none does."""
+    latest_s, low0, low1, high0, high1, cap0, cap1 = promise_lines(i, facts, token_s)
+    if begin_s > latest_s:
+        return 1.0, 0.0
+    return low0 + low1 * begin_s, min(high0 + high1 * begin_s, cap0 + cap1 * begin_s)
 
 
 @njit(cache=True)

@@ -17,7 +17,11 @@ class SlotConfig:
     ``kv_risk``: the chance, by forecast, that those admitted run out of KV memory together;
     who would raise it further is held back.
 
-    ``time_box_s`` bounds annealing, ``max_moves`` too (for runs that must repeat exactly);
+    ``chunk_margin``: predicted step times count so many times when prompts are cut into chunks
+    for the sake of running answers; ``least_chunk`` prompt tokens a step are computed anyway.
+
+    A plan may take ``time_box_s`` and ``time_box_each_s`` for every candidate; what the time box
+    leaves is spent on annealing, which ``max_moves`` ends too (for runs that must repeat exactly);
     ``heat`` is the first temperature, multiplied by ``cooling`` every ``chunk`` moves.
     ``overdue_s`` is the ageing bound: a request that has waited longer is served oldest first
     in one slot of ``overdue_share``, whatever it is worth, so nothing waits for ever.
@@ -28,11 +32,14 @@ class SlotConfig:
     patience: float = 0.3
     keep: float = 2.0
     kv_risk: float = 0.05
-    time_box_s: float = 0.0001
+    chunk_margin: float = 1.1
+    least_chunk: int = 128
+    time_box_s: float = 0.0004
+    time_box_each_s: float = 1.1e-6
     max_moves: int = 20_000
-    heat: float = 0.2
+    heat: float = 0.01
     cooling: float = 0.97
-    chunk: int = 8
+    chunk: int = 16
     seed: int = 0
     overdue_s: float = 300.0
     overdue_share: int = 8

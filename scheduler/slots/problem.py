@@ -6,11 +6,8 @@ from enum import IntEnum
 import numpy as np
 from numba import njit
 
-from scheduler.lengths import fill_atoms
-from scheduler.snapshot import Column, Floats, Ints, Snapshot
-
-# Equally likely values that stand for the distribution of what a request has still to say.
-ATOMS = 16
+from scheduler.lengths import fill_known_atoms
+from scheduler.snapshot import ATOMS, Column, Floats, Ints, Snapshot
 
 # Rows of the request tables, as plain numbers for the kernel.
 _ARRIVAL_S, _PROMPT_TOKENS = int(Column.ARRIVAL_S), int(Column.PROMPT_TOKENS)
@@ -68,11 +65,11 @@ class SlotProblem:
         values = _side_by_side(running.values, waiting.values)
         n = values.shape[1]
         facts, atoms, waited_s = np.empty((n, len(Fact))), np.empty((n, ATOMS)), np.empty(n)
-        fill_atoms(
+        lengths = snapshot.lengths
+        fill_known_atoms(
             values[Column.HANDLE],
             values[Column.GENERATED],
-            snapshot.lengths.edges,
-            snapshot.lengths.cdf,
+            (lengths.edges, lengths.cdf, lengths.atoms),
             atoms,
         )
         slots, latency = snapshot.limits.max_num_seqs, snapshot.latency

@@ -11,6 +11,9 @@ from scheduler.annealing.draws import below, unit
 from scheduler.slots.chance import Terms
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.problem import SlotProblem
+from scheduler.slots.regret import CELLS_AHEAD, PRICE_SHARES, delay_price, regret_order
+from scheduler.slots.seeds import restricted, shortlist
+from scheduler.slots.timetable import TICKS_PER_CELL, Timetable
 from scheduler.slots.walk import walk
 from scheduler.snapshot import Ints
 
@@ -35,19 +38,29 @@ class SlotSearch:
         self._config = config
         self._rng = np.array([config.seed], dtype=np.uint64)
 
-    def best(self, problem: SlotProblem, terms: Terms, seeds: Ints) -> SearchResult:
+    def deadline_ns(self, candidates: int) -> int:
+        """When a plan begun now for so many has to be made, on the monotonic clock."""
+        config = self._config
+        box_s = config.time_box_s + candidates * config.time_box_each_s
+        return time.monotonic_ns() + int(min(box_s * 1e9, _FOREVER_NS))
+
+    def best(
+        self, problem: SlotProblem, terms: Terms, seeds: Ints, *, deadline_ns: int
+    ) -> SearchResult:
         """Return the best order found, never worth less than the best of ``seeds``, int64[k, n].
 
-        Ends at the time box (overrun by one chunk of moves at most) or after ``max_moves``.
+        Only who stands near a front of some seed is ordered anew; the others follow as in the
+        first seed. Ends at ``deadline_ns`` (overrun by one chunk of moves at most, or one order
+        built) or after ``max_moves``.
         """
         config = self._config
-        deadline_ns = time.monotonic_ns() + int(min(config.time_box_s * 1e9, _FOREVER_NS))
-        best = np.empty(len(problem), dtype=np.int64)
+        chosen = shortlist(seeds, problem.running, problem.slots)
+        table = Timetable.of(problem, terms, chosen=chosen)
+        best = np.empty(len(chosen), dtype=np.int64)
         value, seed_value, evaluations = _search(
-            seeds,
+            restricted(seeds, chosen),
             best,
-            problem.facts,
-            problem.atoms,
+            table,
             terms,
             config.heat,
             config.cooling,
@@ -56,29 +69,52 @@ class SlotSearch:
             self._rng,
             deadline_ns,
         )
-        return SearchResult(best, value, seed_value, evaluations)
+        return SearchResult(_in_full(best, chosen, seeds[0]), value, seed_value, evaluations)
+
+
+@njit(cache=True)
+def _in_full(best, chosen, others):  # type: ignore[no-untyped-def]
+    """The ``chosen`` in their best order, then the rest as they stand in ``others``."""
+    n = others.shape[0]
+    is_chosen = np.zeros(n, dtype=np.bool_)
+    is_chosen[chosen] = True
+    order = np.empty(n, dtype=np.int64)
+    order[: len(chosen)] = chosen[best]
+    order[len(chosen) :] = others[~is_chosen[others]]
+    return order
 
 
 @njit(cache=True)
 def _search(  # type: ignore[no-untyped-def]
-    seeds, best, facts, atoms, terms, heat, cooling, chunk, max_moves, rng, deadline_ns
+    seeds, best, table, terms, heat, cooling, chunk, max_moves, rng, deadline_ns
 ):
-    free_s = np.empty(terms.slots)
+    n = seeds.shape[1]
+    free = np.empty(table.worth.shape[1] * TICKS_PER_CELL, dtype=np.int64)
+    turns = np.empty(n, dtype=np.int64)
     clock = np.empty(2, dtype=np.int64)
-    top, seed_value = 0, -np.inf
+    seed_value = -np.inf
     for k in range(seeds.shape[0]):
-        value = walk(seeds[k], facts, atoms, terms, free_s)
+        value, _ = walk(seeds[k], table, terms, free, turns)
         if value > seed_value:
-            top, seed_value = k, value
-    order = seeds[top].copy()
-    best[:] = order
-    worth = np.array([seed_value, seed_value])
+            best[:], seed_value = seeds[k], value
+    price = delay_price(best, table, terms, free, turns)
+    order = np.empty(n, dtype=np.int64)
+    top = seed_value
+    built = 0
+    while built < len(PRICE_SHARES) and n > 1 and now_ns(clock) < deadline_ns:
+        regret_order(order, table, terms, price * PRICE_SHARES[built], CELLS_AHEAD[built])
+        value, _ = walk(order, table, terms, free, turns)
+        if value > top:
+            best[:], top = order, value
+        built += 1
+    order[:] = best
+    worth = np.array([top, top])
     moves = 0
-    while moves < max_moves and len(order) > 1 and now_ns(clock) < deadline_ns:
-        _anneal(order, best, worth, heat, chunk, rng, facts, atoms, terms, free_s)
+    while moves < max_moves and n > 1 and now_ns(clock) < deadline_ns:
+        _anneal(order, best, worth, heat, chunk, rng, table, terms, free, turns)
         moves += chunk
         heat *= cooling
-    return worth[1], seed_value, seeds.shape[0] + moves
+    return worth[1], seed_value, seeds.shape[0] + built + moves
 
 
 @njit(cache=True)
@@ -92,30 +128,36 @@ def _move(order, source, target):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _anneal(order, best, worth, heat, moves, rng, facts, atoms, terms, free_s):  # type: ignore[no-untyped-def]
-    """Try so many swaps and insertions; ``worth`` holds the value now and the best one.
+def _anneal(order, best, worth, heat, moves, rng, table, terms, free, turns):  # type: ignore[no-untyped-def]
+    """Try so many swaps and insertions, both ways; ``worth`` is the value now and the best one.
 
-    One end of each move lies within the first two rounds of the slots: what comes later is
-    planned again before it happens.
+    One end of each move lies within the first two rounds of the slots, the other within what
+    has a turn in the window, or not far behind it: the rest is not looked at.
     """
-    n = order.shape[0]
-    front = min(n, 2 * terms.slots)
+    _, seen = walk(order, table, terms, free, turns)
+    front = min(len(order), 2 * terms.slots)
+    reach = max(min(len(order), seen + seen // 4 + 1), 2)
     for _ in range(moves):
-        a, b = below(rng, front), below(rng, n)
+        a, b, kind = below(rng, front), below(rng, reach), below(rng, 3)
         if a == b:
             continue
-        insert = below(rng, 2)
-        if insert:
-            _move(order, b, a)
-        else:
-            order[a], order[b] = order[b], order[a]
-        value = walk(order, facts, atoms, terms, free_s)
+        _apply(order, a, b, kind)
+        value, _ = walk(order, table, terms, free, turns)
         if value >= worth[0] or (heat > 1e-6 and unit(rng) < np.exp((value - worth[0]) / heat)):
             worth[0] = value
             if value > worth[1]:
                 worth[1] = value
                 best[:] = order
-        elif insert:
-            _move(order, a, b)
         else:
-            order[a], order[b] = order[b], order[a]
+            _apply(order, a, b, -kind)
+
+
+@njit(cache=True, inline="always")
+def _apply(order, a, b, kind):  # type: ignore[no-untyped-def]
+    """Swap (0), bring b to a (1) or a to b (2); -1 and -2 undo the latter."""
+    if kind == 0:
+        order[a], order[b] = order[b], order[a]
+    elif kind in (1, -2):
+        _move(order, b, a)
+    else:
+        _move(order, a, b)

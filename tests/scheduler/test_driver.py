@@ -32,7 +32,8 @@ class Scripted:
         for spend in self.spend:
             spend()
         running = snapshot.running.handle
-        return StepDecision(order=np.concatenate([plan.order, running]), preempt=running)
+        order = np.concatenate([plan.order, running])
+        return StepDecision(order=order, preempt=running, stands=self.stands)
 
 
 @pytest.fixture

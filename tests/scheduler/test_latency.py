@@ -81,6 +81,28 @@ class TestStepLatency:
         assert_allclose(TRUTH.step_s(*steps.T), one_by_one)
         assert TRUTH.decode_total_s(np.ones(3), 10, np.array([1, 2, 3])).shape == (3,)
 
+    @given(latencies, st.floats(0, 5), st.integers(0, 64), tokens, st.integers(0, 9000))
+    def test_the_largest_prefill_fits_and_one_token_more_does_not(
+        self, latency, bound_s, decodes, context, at_most
+    ):
+        batch = {"decodes": decodes, "context_tokens": decodes * context}
+        most = latency.largest_prefill(bound_s, **batch, at_most=at_most)
+        assert 0 <= most <= at_most
+        if most > 0:
+            assert latency.step_s(1, most, *batch.values()) <= bound_s
+        if most < at_most:
+            assert latency.step_s(1, most + 1, *batch.values()) > bound_s
+
+    def test_the_largest_prefill_by_hand(self):
+        # 0.03 + 1e-3 + 5e-5 a token; two decodes over 200 tokens each add 6.8e-3.
+        assert TRUTH.largest_prefill(0.0411, decodes=0, context_tokens=0, at_most=900) == 202
+        assert TRUTH.largest_prefill(0.0411, decodes=2, context_tokens=400, at_most=900) == 66
+        assert TRUTH.largest_prefill(0.0411, decodes=0, context_tokens=0, at_most=100) == 100
+        assert TRUTH.largest_prefill(np.inf, decodes=2, context_tokens=400, at_most=900) == 900
+        for bound_s in (0.031, 0.0, -1.0, -np.inf):
+            assert TRUTH.largest_prefill(bound_s, decodes=0, context_tokens=0, at_most=900) == 0
+        assert TRUTH.largest_prefill(1.0, decodes=0, context_tokens=0, at_most=0) == 0
+
     @given(latencies)
     def test_json_round_trip(self, latency):
         assert StepLatency.from_dict(json.loads(json.dumps(latency.to_dict()))) == latency

@@ -16,6 +16,16 @@ def test_the_oracle_suffix_is_the_same_policy():
     assert create_policy("sjf-oracle").name == "sjf"
 
 
+def test_a_name_may_hold_a_plus():
+    name = PolicyName.parse("qoserve+predicted-oracle")
+    assert name == PolicyName("qoserve+predicted-oracle", "qoserve+predicted", oracle=True)
+    assert create_policy("qoserve+predicted-oracle").name == "qoserve+predicted"
+
+
+def test_policies_with_state_are_not_shared():
+    assert create_policy("qoserve") is not create_policy("qoserve")
+
+
 def test_an_unknown_policy_names_the_nearest():
     with pytest.raises(UnknownPolicyError, match="did you mean 'slotwise'"):
         create_policy("slotwize")

@@ -11,6 +11,7 @@ from scheduler.simulator.placement import create_placement, placement_names
 from scheduler.simulator.profiles import load_profile
 from scheduler.simulator.request import SimRequest
 from scheduler.slo import Slo
+from scheduler.slots.gain import Prospect
 from scheduler.snapshot import Column, Limits
 from scheduler.tracker import Tracker
 
@@ -95,7 +96,10 @@ def test_slo_gain_prefers_the_fast_engine(slow):
 
 
 def test_slo_gain_takes_the_least_loaded_of_equals(monkeypatch):
-    monkeypatch.setattr("scheduler.simulator.placement.expected_gain", lambda snapshot: 0.0)
+    monkeypatch.setattr(
+        "scheduler.simulator.placement.prospects",
+        lambda snapshots: [Prospect(0.0, float(len(seen.waiting))) for seen in snapshots],
+    )
     engines = [make_engine(policy="slotwise") for _ in range(3)]
     for engine, count in zip(engines, (2, 1, 2), strict=True):
         load(engine, count)

@@ -1,5 +1,7 @@
 """Policies in the simulated engine: they differ, they finish, nobody starves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,15 +23,16 @@ LIMITS = Limits(max_num_seqs=4, max_batched_tokens=512, kv_tokens=100_000)
 CODE, CHAT = Slo(e2e_s=30.0), Slo(ttft_s=5.0, tpot_s=0.1)
 
 
-def run(policy, requests):
-    driver = Driver(policy=policy, limits=LIMITS, latency=LATENCY, time_box_s=60.0)
-    engine = SimulatedEngine(driver=driver, limits=LIMITS, step_time=StepTime.of_latency(LATENCY))
+def run(policy, requests, *, budget=512):
+    limits = replace(LIMITS, max_batched_tokens=budget)
+    driver = Driver(policy=policy, limits=limits, latency=LATENCY, time_box_s=60.0)
+    engine = SimulatedEngine(driver=driver, limits=limits, step_time=StepTime.of_latency(LATENCY))
     outcomes = serve([engine], requests)
     assert driver.fallbacks == 0
     return outcomes
 
 
-def crafted(count=60, seed=0):
+def crafted(count=60, seed=0, prompts=300):
     """More than the engine can serve: long and short, code and chat, known lengths."""
     rng = np.random.default_rng(seed)
     arrivals = np.cumsum(rng.exponential(0.7, count))
@@ -37,7 +40,7 @@ def crafted(count=60, seed=0):
         SimRequest(
             request_id=str(number),
             arrival_s=float(at),
-            prompt_tokens=int(rng.integers(10, 300)),
+            prompt_tokens=int(rng.integers(10, prompts)),
             output_tokens=(tokens := int(rng.choice([20, 60, 200, 500]))),
             slo=CODE if number % 2 else CHAT,
             lengths=LengthDistribution.point(tokens),
@@ -67,6 +70,30 @@ def test_every_policy_differs_from_fcfs(name):
     order = [o.request.request_id for o in run(create_policy(name), crafted())]
     fcfs = [o.request.request_id for o in run(create_policy("fcfs"), crafted())]
     assert order != fcfs
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("shortest-feasible-first", "sjf"),
+        ("unpredicted-boost", "edf"),
+        ("qoserve", "edf"),
+        ("qoserve+predicted", "qoserve"),
+    ],
+)
+def test_neighbours_differ_as_well(name, other):
+    orders = [
+        [o.request.request_id for o in run(create_policy(n), crafted())] for n in (name, other)
+    ]
+    assert orders[0] != orders[1]
+
+
+def test_sarathi_differs_from_edf_by_its_chunks():
+    first_s, other_s = (
+        [o.ttft_s for o in run(create_policy(name), crafted(prompts=1500), budget=2048)]
+        for name in ("sarathi-edf", "edf")
+    )
+    assert first_s != other_s
 
 
 def repeatable():

@@ -12,6 +12,8 @@ from predictor.errors import SimulationError
 from scheduler.decision import Plan, StepDecision
 from scheduler.driver import Driver
 from scheduler.latency import StepLatency
+from scheduler.policies.qoserve import QoServeConfig, QoServePolicy
+from scheduler.policies.sarathi_edf import SarathiEdfPolicy
 from scheduler.registry import create_policy, policy_names
 from scheduler.simulator.cluster import serve
 from scheduler.simulator.engine import EngineRules, SimulatedEngine
@@ -23,6 +25,7 @@ from scheduler.snapshot import Limits
 
 LATENCY = StepLatency(prefill=(1e-4, 0.0, 0.0, 1e-3), decode=(1e-7, 1e-4, 0.0, 5e-3))
 SLOTS, BUDGET = 3, 24
+SEARCHES = ("anneal-paper", "slotwise")
 CODE, CHAT = Slo(e2e_s=2.0), Slo(ttft_s=0.2, tpot_s=0.02)
 
 rules = st.builds(
@@ -56,6 +59,7 @@ class Chaos:
             preempt=np.array(preempt, dtype=np.int64),
             held=np.array(held, dtype=np.int64),
             token_budget=self.rng.choice([None, None, 1, 7]),
+            stands=self.stands,
         )
 
 
@@ -69,7 +73,7 @@ class HoldsUntil(Chaos):
     def step(self, snapshot, plan):
         waiting = snapshot.waiting.handle
         held = waiting if snapshot.now_s < self.until_s else waiting[:0]
-        return StepDecision(order=waiting, held=held)
+        return StepDecision(order=waiting, held=held, stands=False)
 
 
 def make_request(number, arrival_s, prompt, output, **changes):
@@ -117,6 +121,11 @@ def make_engine(policy, *, blocks, rules, memory_bound=True):
     )
 
 
+def step_tokens(engine):
+    steps = engine.steps()
+    return steps[:, Log.PREFILL_TOKENS] + steps[:, Log.DECODES]
+
+
 def check(engine, outcomes, requests, blocks):
     assert engine.driver.fallbacks == 0
     served = sorted(o.request.request_id for o in outcomes)
@@ -128,7 +137,7 @@ def check(engine, outcomes, requests, blocks):
     assert steps[:, Log.FREE_BLOCKS].min() >= 0
     assert steps[:, Log.FREE_BLOCKS].max() <= blocks
     assert steps[:, Log.RUNNING].max() <= SLOTS
-    assert (steps[:, Log.PREFILL_TOKENS] + steps[:, Log.DECODES]).max() <= BUDGET
+    assert step_tokens(engine).max() <= BUDGET
     state = engine._state
     assert state.counts[Count.RUNNING] == state.counts[Count.WAITING] == 0
     assert state.counts[Count.FREE_BLOCKS] == blocks
@@ -136,12 +145,76 @@ def check(engine, outcomes, requests, blocks):
     assert not state.held_blocks.any()
 
 
-@settings(deadline=None, max_examples=60)
-@given(workloads(), rules, st.integers(0, 4), st.sampled_from(["fcfs", "priority", "sjf"]))
+@pytest.mark.parametrize("policy", [name for name in policy_names() if name not in SEARCHES])
+@settings(deadline=None, max_examples=30)
+@given(requests=workloads(), rules=rules, spare=st.integers(0, 4))
 def test_memory_is_never_overdrawn_and_all_given_back(requests, rules, spare, policy):
     blocks = blocks_of_largest(requests, rules.block_size) + spare
     engine = make_engine(create_policy(policy), blocks=blocks, rules=rules)
     check(engine, serve([engine], requests), requests, blocks)
+
+
+class Noted:
+    """Another policy, with a note of every token budget it named."""
+
+    def __init__(self, policy):
+        self.policy = policy
+        self.name = policy.name
+        self.budgets = []
+
+    def plan(self, snapshot, previous):
+        return self.policy.plan(snapshot, previous)
+
+    def step(self, snapshot, plan):
+        decision = self.policy.step(snapshot, plan)
+        self.budgets.append(decision.token_budget)
+        return decision
+
+
+@settings(deadline=None, max_examples=30)
+@given(workloads(), rules, st.integers(0, 4), st.integers(SLOTS, BUDGET))
+def test_a_fixed_token_budget_is_kept(requests, rules, spare, budget):
+    blocks = blocks_of_largest(requests, rules.block_size) + spare
+    engine = make_engine(SarathiEdfPolicy(token_budget=budget), blocks=blocks, rules=rules)
+    check(engine, serve([engine], requests), requests, blocks)
+    assert step_tokens(engine).max() <= budget
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+@settings(deadline=None, max_examples=30)
+@given(requests=workloads(), rules=rules, spare=st.integers(0, 4))
+def test_a_budget_of_each_step_is_kept_in_that_step(predicted, requests, rules, spare):
+    policy = Noted(QoServePolicy(QoServeConfig(least_tokens=0), predicted=predicted))
+    blocks = blocks_of_largest(requests, rules.block_size) + spare
+    engine = make_engine(policy, blocks=blocks, rules=rules)
+    check(engine, serve([engine], requests), requests, blocks)
+    # Asked anew before each step; some answers find nothing to schedule.
+    left = iter(policy.budgets)
+    for tokens in step_tokens(engine):
+        assert any(tokens <= budget for budget in left)
+
+
+def test_a_budget_by_slack_has_every_token_of_a_stream_in_time():
+    """Two prompts of 400 tokens take 86 ms at once; the stream is due every 20 ms."""
+
+    def worst_lateness_s(policy):
+        stream, *prompts = (
+            make_request(2 * n, 0.004 * (n > 0), prompt, output)
+            for n, (prompt, output) in enumerate([(5, 60), (400, 1), (400, 1)])
+        )
+        limits = Limits(SLOTS, 2048, 10_000)
+        driver = Driver(policy=policy, limits=limits, latency=LATENCY, time_box_s=np.inf)
+        engine = SimulatedEngine(
+            driver=driver, limits=limits, step_time=StepTime.of_latency(LATENCY)
+        )
+        assert len(serve([engine], [stream, *prompts])) == 3
+        # The stream gets a token in each step.
+        steps = engine.steps()[: stream.output_tokens]
+        token_s = steps[:, Log.START_S] + steps[:, Log.STEP_S]
+        return (token_s - token_s[0] - CHAT.tpot_s * np.arange(len(token_s))).max()
+
+    assert worst_lateness_s(create_policy("edf")) > 0.04
+    assert worst_lateness_s(QoServePolicy(QoServeConfig(least_tokens=0))) <= 0.0
 
 
 @settings(deadline=None, max_examples=60)

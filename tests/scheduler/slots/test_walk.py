@@ -1,0 +1,168 @@
+"""The walk through the slots: by hand, in plain Python, and without ticks."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+from slot_problems import busy_problem, planned, problem, request, terms_of, walked
+
+from predictor.distribution import LengthDistribution
+from scheduler.latency import StepLatency
+from scheduler.slots.chance import outlook
+from scheduler.slots.problem import Fact
+from scheduler.slots.timetable import TICKS_PER_CELL, Timetable
+
+
+def value_of(order, built, terms):
+    return walked(order, Timetable.of(built, terms), terms)[0]
+
+
+def plain_walk(order, table, terms):
+    """The walk in plain Python: the slots are a list of the ticks at which they come free."""
+    last = table.worth.shape[1] * TICKS_PER_CELL - 1
+    free, prefilled, value, turns = [0] * terms.slots, 0.0, 0.0, []
+    for position, i in enumerate(order):
+        slot = free.index(min(free))
+        if position < terms.slots and i < terms.running:
+            turn, prefill, hold = 0, table.stay_prefill[i], table.stay_hold[i]
+            worth = table.stay_worth[i]
+        else:
+            turn = max(free[slot], int(prefilled))
+            if turn >= last:
+                break
+            cell = turn // TICKS_PER_CELL
+            prefill, hold, worth = table.prefill[i], table.hold[i, cell], table.worth[i, cell]
+        begin = float(turn)
+        if prefill > 0.0:
+            begin = prefilled = max(begin, prefilled) + prefill
+        free[slot] = min(int(begin + hold + 0.5), last)
+        value += worth
+        turns.append(turn)
+    lost = set(range(terms.running)) - set(order[: len(turns)])
+    return value - len(lost) * terms.preempt_cost, turns
+
+
+@given(planned(), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_the_compiled_walk_is_the_plain_walk(given_problem, rng):
+    built, terms = given_problem
+    table = Timetable.of(built, terms)
+    order = list(range(len(built)))
+    rng.shuffle(order)
+    value, seen, turns = walked(order, table, terms)
+    plain, plain_turns = plain_walk(order, table, terms)
+    assert value == pytest.approx(plain)
+    assert turns.tolist() == plain_turns
+    assert seen == len(plain_turns)
+
+
+def walk_without_ticks(order, built, terms):
+    """Continuous time: everybody begins to the moment, and is worth what it is then."""
+    free, prefilled, value = [0.0] * built.slots, 0.0, 0.0
+    for position, i in enumerate(order):
+        start = min(free)
+        if position >= built.slots and max(start, prefilled) > 9.0 * terms.horizon_s:
+            lost = set(range(built.running)) - set(order[:position])
+            return value - len(lost) * terms.preempt_cost
+        lost = i < built.running and position >= built.slots
+        prefill = built.facts[i, Fact.RESTART_S if lost else Fact.START_S]
+        begin = start
+        if prefill > 0.0:
+            begin = prefilled = max(start, prefilled) + prefill
+        chance, tokens = outlook(i, begin, built.facts, built.atoms, built.token_s)
+        cost = built.slots * prefill + tokens * built.decode_s
+        gain = chance + terms.done_worth - terms.price * cost
+        value += gain * np.exp(-begin / terms.horizon_s) - lost * terms.preempt_cost
+        free[free.index(start)] = begin + tokens * built.token_s
+    return value
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("waiting", "slots"), [(12, 3), (40, 8), (80, 16)])
+def test_the_ticks_are_fine_enough_to_rank_orders(seed, waiting, slots):
+    built = busy_problem(seed, waiting=waiting, slots=slots)
+    terms = terms_of(built, price=0.01)
+    rng = np.random.default_rng(seed)
+    runs, others = np.arange(built.running), np.arange(built.running, len(built))
+    orders = [np.append(runs, rng.permutation(others)) for _ in range(60)]
+    table = Timetable.of(built, terms)
+    ticked = [walked(order, table, terms)[0] for order in orders]
+    exact = [walk_without_ticks(order, built, terms) for order in orders]
+    assert spearmanr(ticked, exact).statistic >= 0.95
+
+
+def test_everybody_is_served_in_order_through_the_slots():
+    built = problem(*[request(tokens=400) for _ in range(4)], slots=2)
+    terms = terms_of(built, done_worth=0.0, patience=1.0)
+    value, seen, turns = walked(np.arange(4), Timetable.of(built, terms), terms)
+    # Two at once take 20 s; the other two would end at 40 s, too late for 30 s.
+    assert value == pytest.approx(2.0)
+    assert seen == 4
+    assert turns[:2].tolist() == [0, 0]
+    ticks = 20.0 / Timetable.of(built, terms).tick_s
+    assert turns[2:] == pytest.approx([ticks, ticks], abs=1)
+
+
+def test_value_fades_with_the_wait():
+    built = problem(*[request(tokens=100) for _ in range(2)], slots=1)
+    terms = terms_of(built, done_worth=0.0, patience=1.0)
+    # The second begins after 5 s, one horizon; a cell is 1/6.4 of that.
+    assert value_of([0, 1], built, terms) == pytest.approx(1.0 + np.exp(-1.0), abs=0.04)
+
+
+def test_whose_turn_comes_after_the_window_is_not_looked_at():
+    built = problem(*[request(tokens=100) for _ in range(40)], slots=2)
+    terms = terms_of(built, patience=1.0)
+    _, seen, turns = walked(np.arange(40), Timetable.of(built, terms), terms)
+    assert seen == pytest.approx(2 * 5, abs=2)
+    assert (np.diff(turns) >= 0).all()
+
+
+def test_a_slot_is_free_again_when_hope_is_lost():
+    built = problem(request(tokens=500), request(tokens=1000), request(tokens=400), slots=1)
+    terms = terms_of(built, patience=2.0)
+    table = Timetable.of(built, terms)
+    *_, turns = walked([0, 1, 2], table, terms)
+    assert turns * table.tick_s == pytest.approx([0.0, 25.0, 75.0], abs=table.tick_s)
+    mixed = problem(
+        request(lengths=LengthDistribution([0, 1200], [1.0])),
+        request(tokens=100),
+        slots=1,
+    )
+    terms = terms_of(mixed, patience=2.0)
+    table = Timetable.of(mixed, terms)
+    *_, turns = walked([0, 1], table, terms)
+    assert turns[1] * table.tick_s == pytest.approx(450 * 0.05, rel=0.03)
+
+
+def test_losing_a_slot_costs():
+    running = {"running": True, "generated": 5}
+    built = problem(request(**running), request(**running), request(), slots=2)
+    terms = terms_of(built, preempt_cost=3.0)
+    assert value_of([0, 1, 2], built, terms) - value_of([2, 1, 0], built, terms) > 2.9
+
+
+def test_a_running_request_that_is_never_reached_costs_as_much():
+    running = {"running": True, "generated": 5}
+    waiting = [request(tokens=500) for _ in range(9)]
+    built = problem(request(**running), *waiting, slots=1)
+    cheap, dear = (terms_of(built, preempt_cost=cost) for cost in (0.0, 3.0))
+    last = [*range(1, 10), 0]
+    assert walked(last, Timetable.of(built, dear), dear)[1] < 10
+    assert value_of(last, built, cheap) - value_of(last, built, dear) == pytest.approx(3.0)
+
+
+def test_prefills_wait_for_each_other():
+    latency = StepLatency((0.01, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.05))
+    built = problem(*[request(tokens=100, prompt=100) for _ in range(3)], slots=3, latency=latency)
+    terms = terms_of(built, patience=2.0)
+    table = Timetable.of(built, terms)
+    *_, turns = walked([0, 1, 2], table, terms)
+    assert turns * table.tick_s == pytest.approx([0.0, 1.0, 2.0], abs=table.tick_s)
+
+
+def test_nobody_is_worth_nothing():
+    built = problem()
+    terms = terms_of(built)
+    assert walked([], Timetable.of(built, terms), terms)[:2] == (0.0, 0)
