@@ -15,32 +15,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from scheduler.registry import PolicyName
-from serving.report.seeds import interval
+from serving.simulate.attainment import attainment
 from serving.simulate.config import SimConfig
-from serving.simulate.engines import run_policy
-from serving.simulate.run import engine_profiles
 from serving.simulate.workload import SimWorkload
 
-_POLICIES = "fcfs,sjf-oracle,edf,lsf-oracle,slotwise-oracle,slotwise"
-
-
-def point(config: SimConfig, workload: SimWorkload, name: str, scale: float) -> dict[str, Any]:
-    """Attainment and mean latency of one policy at one load."""
-    policy = PolicyName.parse(name)
-    profiles = engine_profiles(config)
-    attainment, latency_s = [], []
-    for seed in range(config.seeds):
-        requests = workload.requests(seed, oracle=policy.oracle, scale=scale)
-        run = run_policy(policy, profiles, requests, placement=config.placement)
-        attainment.append(sum(bool(record.met) for record in run.records) / len(run.records))
-        latency_s.append(sum(record.e2e_s or 0.0 for record in run.records) / len(run.records))
-    return {
-        "slo_attainment": sum(attainment) / len(attainment),
-        "mean_e2e_s": sum(latency_s) / len(latency_s),
-        "interval_95": interval(attainment) if len(attainment) > 1 else None,
-        "by_seed": attainment,
-    }
+_POLICIES = (
+    "fcfs,sjf-oracle,edf,lsf-oracle,shortest-feasible-first-oracle,unpredicted-boost,"
+    "anneal-paper-oracle,qoserve,qoserve+predicted-oracle,slotwise-oracle,slotwise"
+)
 
 
 def main() -> None:
@@ -69,7 +51,7 @@ def main() -> None:
     points = [(scale, name) for scale in scales for name in config.policies]
     found: dict[str, dict[str, Any]] = {name: {} for name in config.policies}
     for scale, name in track(points, description="loads and policies"):
-        found[name][f"{scale:g}"] = point(config, workload, name, scale)
+        found[name][f"{scale:g}"] = attainment(config, workload, name, scale)
     document = {
         "config": {
             "traces": [Path(trace).name for trace in config.traces],
