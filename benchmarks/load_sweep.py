@@ -2,13 +2,16 @@
 
 python benchmarks/load_sweep.py --trace chat=conv.csv.gz --trace code=code.csv.gz
     [--engine-profile h100-llama-3.1-8b] [--scales 1,2,3] [--policies ...] [--forecast history]
-    [--num-requests 2000] [--seeds 5] --output FILE
+    [--placement slo-gain] [--slo-config FILE] [--num-requests 4000] [--seeds 5] --output FILE
 
 Every seed replays another stretch of the traces; figures are means with 95 % intervals.
 """
 
 import argparse
 import json
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,16 @@ _POLICIES = (
 )
 
 
+@cache
+def workload_of(config: SimConfig) -> SimWorkload:
+    """One for each worker process."""
+    return SimWorkload(config, Console(quiet=True))
+
+
+def measured(config: SimConfig, name: str, scale: float) -> dict[str, Any]:
+    return attainment(config, workload_of(config), name, scale)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trace", action="append", required=True)
@@ -33,8 +46,10 @@ def main() -> None:
     parser.add_argument("--policies", default=_POLICIES)
     parser.add_argument("--forecast", default="history")
     parser.add_argument("--placement", default="slo-gain")
-    parser.add_argument("--num-requests", type=int, default=2000)
+    parser.add_argument("--slo-config", type=Path)
+    parser.add_argument("--num-requests", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     config = SimConfig(
@@ -43,20 +58,25 @@ def main() -> None:
         traces=tuple(arguments.trace),
         forecast=arguments.forecast,
         placement=arguments.placement,
+        slo_config=arguments.slo_config,
         num_requests=arguments.num_requests,
         seeds=arguments.seeds,
     )
-    workload = SimWorkload(config, Console())
     scales = [float(scale) for scale in arguments.scales.split(",")]
     points = [(scale, name) for scale in scales for name in config.policies]
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        futures = [pool.submit(measured, config, name, scale) for scale, name in points]
+        for future in track(as_completed(futures), "loads and policies", total=len(points)):
+            future.result()
     found: dict[str, dict[str, Any]] = {name: {} for name in config.policies}
-    for scale, name in track(points, description="loads and policies"):
-        found[name][f"{scale:g}"] = attainment(config, workload, name, scale)
+    for (scale, name), future in zip(points, futures, strict=True):
+        found[name][f"{scale:g}"] = future.result()
     document = {
         "config": {
             "traces": [Path(trace).name for trace in config.traces],
             "instances": list(config.instances),
             "forecast": config.forecast_kind,
+            "placement": config.placement,
             "num_requests": config.num_requests,
             "seeds": config.seeds,
         },

@@ -35,8 +35,9 @@ from scheduler.simulator.step_time import StepTime
 from scheduler.slo import Slo
 from scheduler.slots.chance import Terms
 from scheduler.slots.config import SlotConfig
+from scheduler.slots.price import no_demand
 from scheduler.slots.problem import SlotProblem
-from scheduler.slots.timetable import TICKS, Timetable
+from scheduler.slots.timetable import Timetable
 from scheduler.slots.walk import walk
 from scheduler.snapshot import Ints, Limits, Snapshot
 
@@ -119,11 +120,12 @@ def planned_values(family: Family, requests: list[SimRequest], orders: Ints) -> 
     for request in requests:
         idle.driver.tracker.arrived(request.arrival())
     snapshot = idle.driver.tracker.snapshot(now_s=0.0, latency=family.latency)
-    problem = SlotProblem.of(snapshot)
-    terms = Terms.of(problem, SlotConfig(patience=1.0), 0.0)
+    config = SlotConfig(patience=1.0)
+    problem = SlotProblem.of(snapshot, config)
+    terms = Terms.of(problem, config, no_demand())
     table = Timetable.of(problem, terms)
-    free, turns = np.empty((2, max(TICKS, len(problem))), dtype=np.int64)
-    values = [walk(order, table, terms, free[:TICKS], turns)[0] for order in orders]
+    free, turns = np.empty(len(table.cell_of), dtype=np.int64), np.empty_like(orders[0])
+    values = [walk(order, table, terms, free, turns)[0] for order in orders]
     return np.array(values), terms
 
 

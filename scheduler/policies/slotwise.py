@@ -41,9 +41,9 @@ class SlotwisePolicy:
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan:
         """Anneal an order. Cost: the time box, and what holding back for memory takes."""
         deadline_ns = self._search.deadline_ns(len(snapshot.running) + len(snapshot.waiting))
-        problem = SlotProblem.of(snapshot)
-        price = self._price.now(now_s=snapshot.now_s, slots=problem.slots)
-        terms = Terms.of(problem, self._config, price)
+        problem = SlotProblem.of(snapshot, self._config)
+        demand = self._price.now(now_s=snapshot.now_s, slots=problem.slots)
+        terms = Terms.of(problem, self._config, demand)
         chance, cost_s, index = worth(problem, terms)
         self._learn_price(snapshot, chance[problem.running :], cost_s[problem.running :])
         seeds = seed_orders(
@@ -51,7 +51,7 @@ class SlotwisePolicy:
             chance=chance,
             cost_s=cost_s,
             index=index,
-            price=price,
+            price=demand.price,
             previous=no_handles() if previous is None else previous.order,
         )
         found = self._search.best(problem, terms, seeds, deadline_ns=deadline_ns)

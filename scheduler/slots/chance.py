@@ -6,40 +6,48 @@ import numpy as np
 from numba import njit
 
 from scheduler.slots.config import SlotConfig
+from scheduler.slots.price import Demand
 from scheduler.slots.problem import Fact, SlotProblem
 from scheduler.snapshot import Floats
 
 _START_S, _TTFT_DUE_S, _E2E_DUE_S = int(Fact.START_S), int(Fact.TTFT_DUE_S), int(Fact.E2E_DUE_S)
 _TPOT_S, _FIRST_TOKEN_S = int(Fact.TPOT_S), int(Fact.FIRST_TOKEN_S)
 _GENERATED, _PROMISED = int(Fact.GENERATED), int(Fact.PROMISED)
+_TOKEN_SLOT_S = int(Fact.TOKEN_SLOT_S)
 
 
 class Terms(NamedTuple):
-    """Scalars of one planning problem, as the kernels take them."""
+    """What one planning problem is weighed by, as the kernels take it.
+
+    ``prefill_slots``: slot-seconds that a second of a prefill costs; it holds up every slot,
+    but not while a step that is cut short for the running decodes.
+    """
 
     running: int
     slots: int
+    prefill_slots: float
     token_s: float
-    decode_s: float
     horizon_s: float
     done_worth: float
     preempt_cost: float
     keep: float
     price: float
+    demand: Demand
 
     @classmethod
-    def of(cls, problem: SlotProblem, config: SlotConfig, price: float) -> "Terms":
-        """Collect them; ``price`` is what a second of a slot is worth to requests to come."""
+    def of(cls, problem: SlotProblem, config: SlotConfig, demand: Demand) -> "Terms":
+        """Collect them."""
         return cls(
             running=problem.running,
             slots=problem.slots,
+            prefill_slots=problem.slots / problem.stretch,
             token_s=problem.token_s,
-            decode_s=problem.decode_s,
             horizon_s=max(config.patience * problem.service_s, problem.token_s),
             done_worth=config.done_worth,
             preempt_cost=config.preempt_cost,
             keep=config.keep,
-            price=price,
+            price=demand.price,
+            demand=demand,
         )
 
 
@@ -105,10 +113,9 @@ def _worth(facts, atoms, terms, chance, cost_s, index):  # type: ignore[no-untyp
     count = atoms.shape[1]
     for i in range(facts.shape[0]):
         begin_s = facts[i, _START_S]
-        # A prefill holds up every slot; a decode only its own.
-        fixed_s = terms.slots * begin_s
+        fixed_s, each_s = terms.prefill_slots * begin_s, facts[i, _TOKEN_SLOT_S]
         chance[i], tokens = outlook(i, begin_s, facts, atoms, terms.token_s)
-        cost_s[i] = fixed_s + tokens * terms.decode_s
+        cost_s[i] = fixed_s + tokens * each_s
         low, high = keeping_lengths(i, begin_s, facts, terms.token_s)
         reward = spent = best = 0.0
         for a in range(count):
@@ -116,7 +123,7 @@ def _worth(facts, atoms, terms, chance, cost_s, index):  # type: ignore[no-untyp
             reward += terms.done_worth + (1.0 if low <= tokens <= high else 0.0)
             spent += tokens
             until = (spent + (count - 1 - a) * tokens) / count
-            best = max(best, reward / count / (fixed_s + until * terms.decode_s))
+            best = max(best, reward / count / (fixed_s + until * each_s))
         index[i] = best * (terms.keep if i < terms.running else 1.0)
 
 

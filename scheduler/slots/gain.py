@@ -8,12 +8,11 @@ from numba import njit
 
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
+from scheduler.slots.price import no_demand
 from scheduler.slots.problem import SlotProblem
-from scheduler.slots.timetable import TICKS_PER_CELL, Timetable
+from scheduler.slots.timetable import Timetable
 from scheduler.slots.walk import walk
 from scheduler.snapshot import Snapshot
-
-_TICKS = 1024
 
 
 class Prospect(NamedTuple):
@@ -35,11 +34,12 @@ def prospects(snapshots: Sequence[Snapshot], config: SlotConfig | None = None) -
     comes, by 1/e in the mean service time of the slowest engine, the same for all. Cost for
     each: a timetable and one walk for each place, about 0.1 ms with 16 slots and 100 waiting.
     """
-    problems = [SlotProblem.of(snapshot) for snapshot in snapshots]
+    config = config or SlotConfig()
+    problems = [SlotProblem.of(snapshot, config) for snapshot in snapshots]
     horizon_s = max(problem.service_s for problem in problems)
     return [
         Prospect(
-            gain=_expected_gain(problem, config or SlotConfig(), horizon_s),
+            gain=_expected_gain(problem, config, horizon_s),
             token_wait_s=len(problem) * problem.token_s,
         )
         for problem in problems
@@ -47,18 +47,18 @@ def prospects(snapshots: Sequence[Snapshot], config: SlotConfig | None = None) -
 
 
 def _expected_gain(problem: SlotProblem, config: SlotConfig, horizon_s: float) -> float:
-    terms = Terms.of(problem, config, 0.0)._replace(horizon_s=horizon_s)
+    terms = Terms.of(problem, config, no_demand())._replace(horizon_s=horizon_s)
     _, _, index = worth(problem, terms)
     newcomer = len(problem) - 1
     order = np.argsort(-index[:newcomer], kind="stable")
-    return float(_gain(order, newcomer, Timetable.of(problem, terms, ticks=_TICKS), terms))
+    return float(_gain(order, newcomer, Timetable.of(problem, terms), terms))
 
 
 @njit(cache=True)
 def _gain(order, newcomer, table, terms):  # type: ignore[no-untyped-def]
     """The best value with the newcomer anywhere, less the value without it."""
     n = len(order)
-    free = np.empty(table.worth.shape[1] * TICKS_PER_CELL, dtype=np.int64)
+    free = np.empty(len(table.cell_of), dtype=np.int64)
     turns = np.empty(n + 1, dtype=np.int64)
     without, _ = walk(order, table, terms, free, turns)
     trial = np.empty(n + 1, dtype=np.int64)

@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 
 from scheduler.lengths import fill_known_atoms
+from scheduler.slots.config import SlotConfig
 from scheduler.snapshot import ATOMS, Column, Floats, Ints, Snapshot
 
 # Rows of the request tables, as plain numbers for the kernel.
@@ -14,6 +15,9 @@ _ARRIVAL_S, _PROMPT_TOKENS = int(Column.ARRIVAL_S), int(Column.PROMPT_TOKENS)
 _PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
 _FIRST_S, _TARGET_TTFT_S = int(Column.FIRST_TOKEN_S), int(Column.TTFT_S)
 _TARGET_TPOT_S, _TARGET_E2E_S = int(Column.TPOT_S), int(Column.E2E_S)
+
+# However little the running leave of a step: some of a prompt is computed in each.
+_MOST_STRETCHED = 10.0
 
 
 class Fact(IntEnum):
@@ -27,6 +31,7 @@ class Fact(IntEnum):
     FIRST_TOKEN_S = 5  # when the first token came (<= 0); nan: not yet
     GENERATED = 6  # tokens out so far
     PROMISED = 7  # 1 if anything was promised, else 0
+    TOKEN_SLOT_S = 8  # slot-seconds that each of its tokens takes from everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,8 @@ class SlotProblem:
 
     ``facts`` is float64[n, len(Fact)]; ``atoms`` float64[n, ATOMS] are equally likely remaining
     tokens, ascending. ``token_s`` is the time between two tokens of a request while all slots
-    are taken, the prefills of others included; ``decode_s`` the same without them.
+    are taken, the prefills of others included. Where that would break a TPOT, steps are cut
+    short (``scheduler.slots.budget``), and prefills take ``stretch`` times as long as alone.
     ``waited_s`` is float64[n], the time since arrival; ``context`` float64[n], the prompt and
     answer tokens a candidate has so far.
     """
@@ -44,7 +50,7 @@ class SlotProblem:
     running: int
     slots: int
     token_s: float
-    decode_s: float
+    stretch: float
     facts: Floats
     atoms: Floats
     waited_s: Floats
@@ -59,7 +65,7 @@ class SlotProblem:
         return float(self.atoms.mean()) * self.token_s if len(self) else self.token_s
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> "SlotProblem":
+    def of(cls, snapshot: Snapshot, config: SlotConfig) -> "SlotProblem":
         """Read a snapshot. Cost: about 40 us with 150 waiting, compiled."""
         running, waiting = snapshot.running, snapshot.waiting
         values = _side_by_side(running.values, waiting.values)
@@ -73,15 +79,19 @@ class SlotProblem:
             atoms,
         )
         slots, latency = snapshot.limits.max_num_seqs, snapshot.latency
-        token_s, decode_s = _read(
+        _read(
             values, atoms, latency.prefill, latency.decode, snapshot.now_s, slots, facts, waited_s
         )
+        token_s, stretch = _pace(
+            values, atoms, len(running), latency.prefill, latency.decode, slots, config.chunk_margin
+        )
+        facts[:, : Fact.TTFT_DUE_S] *= stretch
         return cls(
             handle=values[Column.HANDLE].astype(np.int64),
             running=len(running),
             slots=slots,
             token_s=token_s,
-            decode_s=decode_s,
+            stretch=stretch,
             facts=facts,
             atoms=atoms,
             waited_s=waited_s,
@@ -108,12 +118,8 @@ def _added_prefill_s(tokens, prefill, decode):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _read(values, atoms, prefill, decode, now_s, slots, facts, waited_s):  # type: ignore[no-untyped-def]
-    """Fill ``facts`` and ``waited_s``; returns token_s and decode_s of :class:`SlotProblem`."""
-    n = values.shape[1]
-    if n == 0:
-        return 1.0, 1.0
-    context = prefills_s = tokens = 0.0
-    for i in range(n):
+    """Fill ``facts`` and ``waited_s``."""
+    for i in range(values.shape[1]):
         arrival_s, generated = values[_ARRIVAL_S, i], values[_GENERATED, i]
         prompt, ttft_s = values[_PROMPT_TOKENS, i], values[_TARGET_TTFT_S, i]
         first_s, e2e_s = values[_FIRST_S, i], values[_TARGET_E2E_S, i]
@@ -123,6 +129,7 @@ def _read(values, atoms, prefill, decode, now_s, slots, facts, waited_s):  # typ
         elif ttft_s < np.inf and first_s > arrival_s + ttft_s:
             due_s = -np.inf
         tpot_s = values[_TARGET_TPOT_S, i]
+        context = prompt + generated + atoms[i].mean() / 2.0
         facts[i, 0] = _added_prefill_s(values[_PREFILL_LEFT, i], prefill, decode)
         facts[i, 1] = _added_prefill_s(prompt + generated, prefill, decode)
         facts[i, 2] = due_s
@@ -131,11 +138,33 @@ def _read(values, atoms, prefill, decode, now_s, slots, facts, waited_s):  # typ
         facts[i, 5] = first_s - now_s
         facts[i, 6] = generated
         facts[i, 7] = 1.0 if min(ttft_s, tpot_s, e2e_s) < np.inf else 0.0
+        # Its own part of a decode step, and its slot's share of what the step takes anyway.
+        own_s, shared_s = decode[0] * context + decode[1], decode[2] * context + decode[3]
+        facts[i, 8] = slots * own_s + shared_s
         waited_s[i] = now_s - arrival_s
+
+
+@njit(cache=True)
+def _pace(values, atoms, running, prefill, decode, slots, margin):  # type: ignore[no-untyped-def]
+    """token_s and stretch of :class:`SlotProblem`."""
+    n = values.shape[1]
+    context = prefills_s = tokens = 0.0
+    pace_s = np.inf
+    # Who runs says what a decode costs; who waits may wait for ever.
+    decoding = running if running > 0 else n
+    for i in range(n):
+        prompt, generated = values[_PROMPT_TOKENS, i], values[_GENERATED, i]
         to_come = atoms[i].mean()
-        context += prompt + generated + to_come / 2.0
+        if i < decoding:
+            context += (prompt + generated + to_come / 2.0) / decoding
         prefills_s += _added_prefill_s(prompt, prefill, decode)
         tokens += generated + to_come
+        pace_s = min(pace_s, values[_TARGET_TPOT_S, i] / margin)
+    if n == 0:
+        return 1.0, 1.0
     busy = min(n, slots)
-    decode_s = (decode[0] * busy + decode[2]) * context / n + decode[1] * busy + decode[3]
-    return decode_s + prefills_s / n * busy / max(tokens / n, 1.0), decode_s
+    decode_s = (decode[0] * busy + decode[2]) * context + decode[1] * busy + decode[3]
+    token_s = decode_s + prefills_s / n * busy / max(tokens / n, 1.0)
+    if decode_s < pace_s < np.inf:
+        return min(token_s, pace_s), min(pace_s / (pace_s - decode_s), _MOST_STRETCHED)
+    return token_s, 1.0

@@ -11,9 +11,9 @@ from scheduler.annealing.draws import below, unit
 from scheduler.slots.chance import Terms
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.problem import SlotProblem
-from scheduler.slots.regret import CELLS_AHEAD, PRICE_SHARES, delay_price, regret_order
+from scheduler.slots.regret import PRICE_SHARES, TICKS_AHEAD, delay_price, regret_order
 from scheduler.slots.seeds import restricted, shortlist
-from scheduler.slots.timetable import TICKS_PER_CELL, Timetable
+from scheduler.slots.timetable import Timetable
 from scheduler.slots.walk import walk
 from scheduler.snapshot import Ints
 
@@ -89,7 +89,7 @@ def _search(  # type: ignore[no-untyped-def]
     seeds, best, table, terms, heat, cooling, chunk, max_moves, rng, deadline_ns
 ):
     n = seeds.shape[1]
-    free = np.empty(table.worth.shape[1] * TICKS_PER_CELL, dtype=np.int64)
+    free = np.empty(len(table.cell_of), dtype=np.int64)
     turns = np.empty(n, dtype=np.int64)
     clock = np.empty(2, dtype=np.int64)
     seed_value = -np.inf
@@ -102,7 +102,7 @@ def _search(  # type: ignore[no-untyped-def]
     top = seed_value
     built = 0
     while built < len(PRICE_SHARES) and n > 1 and now_ns(clock) < deadline_ns:
-        regret_order(order, table, terms, price * PRICE_SHARES[built], CELLS_AHEAD[built])
+        regret_order(order, table, terms, price * PRICE_SHARES[built], TICKS_AHEAD[built])
         value, _ = walk(order, table, terms, free, turns)
         if value > top:
             best[:], top = order, value

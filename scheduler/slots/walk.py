@@ -2,8 +2,6 @@
 
 from numba import njit
 
-from scheduler.slots.timetable import TICKS_PER_CELL
-
 
 @njit(cache=True, inline="always")
 def next_turn(free, at, chain):  # type: ignore[no-untyped-def]
@@ -55,7 +53,7 @@ def walk(order, table, terms, free, turns):  # type: ignore[no-untyped-def]
             if turn >= free.shape[0] - 1:
                 return value - unseen * terms.preempt_cost, position
             turns[position] = turn
-            cell = turn // TICKS_PER_CELL
+            cell = table.cell_of[turn]
             value += table.worth[i, cell]
             chain = take_slot(free, at, turn, table.prefill[i], table.hold[i, cell], chain)
         if i < terms.running:
