@@ -1,7 +1,7 @@
 """Attainment of every policy against the load, on a simulated engine.
 
 python benchmarks/load_sweep.py --trace chat=conv.csv.gz --trace code=code.csv.gz
-    [--engine-profile h100-llama-3.1-8b] [--scales 1,2,3] [--policies ...] [--forecast history]
+    [--engine-profile h100-llama-3.1-8b] [--scales 1.8,2.4,3] [--policies ...] [--forecast history]
     [--placement slo-gain] [--slo-config FILE] [--num-requests 4000] [--seeds 5] --output FILE
 
 Every seed replays another stretch of the traces; figures are means with 95 % intervals.
@@ -10,17 +10,11 @@ Every seed replays another stretch of the traces; figures are means with 95 % in
 import argparse
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
-from serving.simulate.attainment import attainment
+from serving.simulate.attainment import attainments
 from serving.simulate.config import SimConfig
-from serving.simulate.workload import SimWorkload
 
 _POLICIES = (
     "fcfs,sjf-oracle,edf,lsf-oracle,shortest-feasible-first-oracle,unpredicted-boost,"
@@ -28,21 +22,11 @@ _POLICIES = (
 )
 
 
-@cache
-def workload_of(config: SimConfig) -> SimWorkload:
-    """One for each worker process."""
-    return SimWorkload(config, Console(quiet=True))
-
-
-def measured(config: SimConfig, name: str, scale: float) -> dict[str, Any]:
-    return attainment(config, workload_of(config), name, scale)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trace", action="append", required=True)
     parser.add_argument("--engine-profile", action="append")
-    parser.add_argument("--scales", default="1,1.5,2,2.5,3,3.5,4,5,6")
+    parser.add_argument("--scales", default="1.8,2.4,2.7,3,3.3,3.6,4.2,5.1,6")
     parser.add_argument("--policies", default=_POLICIES)
     parser.add_argument("--forecast", default="history")
     parser.add_argument("--placement", default="slo-gain")
@@ -64,13 +48,10 @@ def main() -> None:
     )
     scales = [float(scale) for scale in arguments.scales.split(",")]
     points = [(scale, name) for scale in scales for name in config.policies]
-    with ProcessPoolExecutor(arguments.workers) as pool:
-        futures = [pool.submit(measured, config, name, scale) for scale, name in points]
-        for future in track(as_completed(futures), "loads and policies", total=len(points)):
-            future.result()
+    measured = attainments([(config, name, scale) for scale, name in points], arguments.workers)
     found: dict[str, dict[str, Any]] = {name: {} for name in config.policies}
-    for (scale, name), future in zip(points, futures, strict=True):
-        found[name][f"{scale:g}"] = future.result()
+    for (scale, name), result in zip(points, measured, strict=True):
+        found[name][f"{scale:g}"] = result
     document = {
         "config": {
             "traces": [Path(trace).name for trace in config.traces],

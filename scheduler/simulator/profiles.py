@@ -8,6 +8,8 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from predictor.errors import InputError
 from scheduler.latency import LatencyFitter, StepLatency
 from scheduler.simulator import aiconfigurator
@@ -86,6 +88,16 @@ class EngineProfile:
         if latency is None:
             raise InputError(f"engine profile {self.name}: its step times make no latency model")
         return latency
+
+    def alone_s(self, prompt_tokens: int) -> float:
+        """Seconds that the first token of a prompt takes on an idle engine."""
+        whole, rest = divmod(prompt_tokens, self.limits.max_batched_tokens)
+        chunks = [self.limits.max_batched_tokens] * whole + [rest] * (rest > 0)
+        cached = np.cumsum([0, *chunks])
+        return sum(
+            self.step_time.seconds(np.array([chunk]), cached[k : k + 1])
+            for k, chunk in enumerate(chunks)
+        )
 
     def slower(self, factor: float) -> "EngineProfile":
         """The same engine with every step so many times as long."""

@@ -8,7 +8,10 @@ from rich.console import Console
 
 _POLICIES = "Comma-separated policies; the suffix -oracle gives one the true lengths."
 _TRACE = "CSV t_s,input_tokens,output_tokens (or .gz), or CLASS=FILE; may be given several times."
-_WORKLOAD = "sharegpt-code-chat: what `slotwise bench` replays."
+_WORKLOAD = (
+    "sharegpt-code-chat: what `slotwise bench` replays; sharegpt, arxiv-v1, arxiv-v2, mixed-v1, "
+    "mixed-v2: those of arXiv 2606.05933."
+)
 _PROFILE = (
     "Profile name, aic:SYSTEM/MODEL, folder or file; /2 for half as fast, :N for N instances; "
     "may be given several times."

@@ -1,8 +1,13 @@
 """Attainment of one policy at one load, over the seeds of a configuration."""
 
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from scheduler.registry import PolicyName
 from serving.report.seeds import interval
@@ -28,3 +33,24 @@ def attainment(config: SimConfig, workload: SimWorkload, name: str, scale: float
         "interval_95": interval(shares) if len(shares) > 1 else None,
         "by_seed": shares,
     }
+
+
+def attainments(
+    points: Sequence[tuple[SimConfig, str, float]], workers: int | None = None
+) -> list[dict[str, Any]]:
+    """:func:`attainment` of each (configuration, policy, scale), in so many processes."""
+    with ProcessPoolExecutor(workers) as pool:
+        futures = [pool.submit(_measured, *point) for point in points]
+        for future in track(as_completed(futures), "policies and loads", total=len(points)):
+            future.result()
+    return [future.result() for future in futures]
+
+
+def _measured(config: SimConfig, name: str, scale: float) -> dict[str, Any]:
+    return attainment(config, _workload(config), name, scale)
+
+
+@cache
+def _workload(config: SimConfig) -> SimWorkload:
+    """Read once in each process."""
+    return SimWorkload(config, Console(quiet=True))

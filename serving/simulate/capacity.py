@@ -69,35 +69,38 @@ def highest_scale(violations: Callable[[float], float], search: Search, *, label
     return low
 
 
+def capacity_rps(
+    config: SimConfig, workload: SimWorkload, search: Search, *, name: str, seed: int
+) -> float:
+    """Requests per second that a policy carries within the bound, on one seed's requests."""
+    policy, profiles = PolicyName.parse(name), engine_profiles(config)
+
+    def violations(scale: float) -> float:
+        requests = workload.requests(seed, oracle=policy.oracle, scale=scale)
+        run = run_policy(policy, profiles, requests, placement=config.placement)
+        promised = [record for record in run.records if record.met is not None]
+        if not promised:
+            raise InputError("no request has a target: give --slo-config with some")
+        return 1 - sum(bool(r.met) for r in promised) / len(promised)
+
+    scale = highest_scale(violations, search, label=f"{name}, seed {seed}")
+    return scale * _rate(workload, seed)
+
+
 def run_capacity(config: SimConfig, search: Search, console: Console) -> None:
     """Find every policy's capacity, print a table, write ``config.output``."""
-    profiles = engine_profiles(config)
     workload = SimWorkload(config, console)
     found: dict[str, list[float]] = {name: [] for name in config.policies}
     with progress(console) as bars:
         bar = bars.add_task("searches", total=config.seeds * len(config.policies))
         for seed in range(config.seed, config.seed + config.seeds):
             for name in config.policies:
-                policy = PolicyName.parse(name)
-
-                def violations(
-                    scale: float, policy: PolicyName = policy, seed: int = seed
-                ) -> float:
-                    requests = workload.requests(seed, oracle=policy.oracle, scale=scale)
-                    run = run_policy(policy, profiles, requests, placement=config.placement)
-                    promised = [record for record in run.records if record.met is not None]
-                    if not promised:
-                        raise InputError("no request has a target: give --slo-config with some")
-                    return 1 - sum(bool(r.met) for r in promised) / len(promised)
-
                 bars.update(bar, description=f"{name}, seed {seed}")
-                rate = _rate(workload, seed)
-                scale = highest_scale(violations, search, label=f"{name}, seed {seed}")
-                found[name].append(scale * rate)
+                found[name].append(capacity_rps(config, workload, search, name=name, seed=seed))
                 bars.advance(bar)
     document = {
         "config": {"violations": search.violations, "tolerance": search.tolerance, **_said(config)},
-        "policies": {name: _capacity(rates) for name, rates in found.items()},
+        "policies": {name: figures_of(rates) for name, rates in found.items()},
     }
     write_atomically(config.output, json.dumps(document, indent=1) + "\n")
     console.print(_table(document["policies"]))
@@ -113,7 +116,8 @@ def _rate(workload: SimWorkload, seed: int) -> float:
     return (len(requests) - 1) / span_s
 
 
-def _capacity(rates: list[float]) -> dict[str, Any]:
+def figures_of(rates: list[float]) -> dict[str, Any]:
+    """Mean of the seeds' capacities with its 95 % interval."""
     several = len(rates) > 1
     return {
         "capacity_rps": float(np.mean(rates)),

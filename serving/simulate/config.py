@@ -8,8 +8,9 @@ from predictor.errors import InputError
 from scheduler.registry import PolicyName
 from scheduler.simulator.placement import create_placement
 from serving.simulate.forecast import ForecastKind
+from serving.simulate.published import published_names
 
-WORKLOADS = ("sharegpt-code-chat",)
+WORKLOADS = ("sharegpt-code-chat", *published_names())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,4 +63,5 @@ class SimConfig:
     @property
     def forecast_kind(self) -> str:
         """The forecasts told to policies without ``-oracle``."""
-        return self.forecast or ("predicted" if self.workload else "history")
+        with_text = self.workload and self.workload not in published_names()
+        return self.forecast or ("predicted" if with_text else "history")

@@ -1,7 +1,8 @@
 """The requests of a simulation, with what each policy is told about them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,15 @@ from rich.console import Console
 from predictor.distribution import LengthDistribution
 from predictor.errors import InputError
 from predictor.prompt import Prompt
+from scheduler.simulator.profiles import EngineProfile, load_profile
 from scheduler.simulator.request import SimRequest
+from scheduler.slo import Slo
 from serving.bench.config import BenchConfig
 from serving.bench.workload import bench_requests
 from serving.simulate.config import SimConfig
 from serving.simulate.forecast import ForecastKind, Length, from_history, from_noise
+from serving.simulate.published import kinds, poisson, published_names, published_rows
+from serving.simulate.timed_length import TimedLength
 from serving.slo_config import load as load_slo_config
 from serving.train import ensure_predictor, token_counter
 from training.trace import read_trace
@@ -23,31 +28,23 @@ from training.workload import WorkloadRequest
 _SOME = 500
 
 
-@dataclass(frozen=True, slots=True)
-class TimedLength:
-    """A request of a trace; ``prompt`` where its text is known."""
-
-    request_id: str
-    arrival_s: float
-    slo_class: str
-    prompt_tokens: int
-    output_tokens: int
-    prompt: str | None = None
-
-
 class SimWorkload:
     """Reads its source once and hands out the requests of one seed after the other."""
 
     def __init__(self, config: SimConfig, console: Console) -> None:
         self._config = config
         self._console = console
+        self._kind = ForecastKind.parse(config.forecast_kind)
+        self._published = config.workload in published_names()
+        if self._published and config.slo_config is not None:
+            raise InputError(f"--slo-config: workload {config.workload} has promises of its own")
         self._slo_config = load_slo_config(config.slo_config)
         self.classes = self._slo_config.slo_classes()
-        self._kind = ForecastKind.parse(config.forecast_kind)
+        without_text = bool(config.traces) or self._published
+        if self._kind.name == "predicted" and without_text:
+            raise InputError("--forecast predicted needs prompts: use history, oracle or noise:S")
         self._rows = self._traces() if config.traces else []
-        self._counter = None if config.traces else token_counter(config.model)
-        if self._kind.name == "predicted" and config.traces:
-            raise InputError("--forecast predicted needs prompts, and a trace has none")
+        self._counter = None if without_text else token_counter(config.model)
 
     def requests(
         self, seed: int, *, oracle: bool, scale: float | None = None, template_tokens: int = 0
@@ -56,7 +53,7 @@ class SimWorkload:
 
         ``template_tokens`` are added to prompts that were counted as text.
         """
-        rows = self._stretch(seed) if self._config.traces else self._sampled(seed)
+        rows = self._of_seed(seed)
         scale = self._config.rate_scale if scale is None else scale
         rows = [replace(row, arrival_s=row.arrival_s / scale) for row in rows]
         told = self._told(rows, seed, oracle=oracle)
@@ -66,17 +63,41 @@ class SimWorkload:
                 arrival_s=row.arrival_s,
                 prompt_tokens=row.prompt_tokens + (template_tokens if row.prompt else 0),
                 output_tokens=row.output_tokens,
-                slo=self.classes[row.slo_class].slo,
+                slo=self._slo(row),
                 lengths=lengths,
                 slo_class=row.slo_class,
-                priority=self.classes[row.slo_class].priority,
+                priority=0 if self._published else self.classes[row.slo_class].priority,
             )
             for row, lengths in zip(rows, told, strict=True)
         ]
 
     def document(self) -> dict[str, dict[str, float | int]]:
         """The SLO classes for the result file."""
+        if self._published:
+            return {
+                name: {"ttft_slowdown": kind.ttft_slowdown, "tpot_ms": 1000 * kind.tpot_s}
+                for name, kind in kinds(str(self._config.workload)).items()
+            }
         return self._slo_config.document()
+
+    def _of_seed(self, seed: int) -> list[TimedLength]:
+        config = self._config
+        if config.traces:
+            return self._stretch(seed)
+        if self._published:
+            arrivals_s = poisson(config.rate, config.num_requests or _SOME, seed)
+            return published_rows(str(config.workload), arrivals_s=arrivals_s, seed=seed)
+        return self._sampled(seed)
+
+    def _slo(self, row: TimedLength) -> Slo:
+        if not self._published:
+            return self.classes[row.slo_class].slo
+        kind = kinds(str(self._config.workload))[row.slo_class]
+        return kind.slo(self._first_engine.alone_s(row.prompt_tokens))
+
+    @cached_property
+    def _first_engine(self) -> EngineProfile:
+        return load_profile(self._config.instances[0])
 
     def _told(
         self, rows: Sequence[TimedLength], seed: int, *, oracle: bool
