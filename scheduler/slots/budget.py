@@ -11,6 +11,7 @@ from scheduler.snapshot import Column, Snapshot
 _HANDLE, _ARRIVAL_S = int(Column.HANDLE), int(Column.ARRIVAL_S)
 _PROMPT_TOKENS, _PREFILL_LEFT = int(Column.PROMPT_TOKENS), int(Column.PREFILL_LEFT)
 _GENERATED, _FIRST_S = int(Column.GENERATED), int(Column.FIRST_TOKEN_S)
+_PREEMPTIONS = int(Column.PREEMPTIONS)
 _TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2E_S)
 
 
@@ -56,13 +57,24 @@ def token_budget(snapshot: Snapshot, decodes: Decodes, config: SlotConfig) -> in
     return min(decodes.answers + max(chunk, config.least_chunk), limit)
 
 
+@njit(cache=True, inline="always")
+def _prefills(request):  # type: ignore[no-untyped-def]
+    """Whether it has a prompt to compute yet.
+
+    Who put out tokens and was never preempted has not: of a cached prefix the engine computes
+    less than ``prefill_left`` says.
+    """
+    begun = request[_GENERATED] > 0.0 and request[_PREEMPTIONS] == 0.0
+    return request[_PREFILL_LEFT] > 1.0 and not begun
+
+
 @njit(cache=True)
 def _counted(values):  # type: ignore[no-untyped-def]
     """Answers, their context tokens, and prompts still being computed."""
     count = prefills = 0
     context = 0.0
     for i in range(values.shape[1]):
-        if values[_PREFILL_LEFT, i] > 1.0:
+        if _prefills(values[:, i]):
             prefills += 1
         else:
             count += 1
@@ -74,9 +86,9 @@ def _counted(values):  # type: ignore[no-untyped-def]
 def _least_slack_s(values, atoms, now_s, token_s):  # type: ignore[no-untyped-def]
     least_s = np.inf
     for i in range(values.shape[1]):
-        if values[_PREFILL_LEFT, i] > 1.0:
-            continue
         request = values[:, i]
+        if _prefills(request):
+            continue
         late_ttft = request[_GENERATED] > 0.0 and (
             request[_FIRST_S] > request[_ARRIVAL_S] + request[_TTFT_S]
         )
@@ -105,8 +117,8 @@ def _slack_s(request, shortest, mean, now_s, token_s):  # type: ignore[no-untype
     slack_s = np.inf
     if request[_TPOT_S] < np.inf and request[_GENERATED] > 0.0:
         slack_s = request[_FIRST_S] + request[_TPOT_S] * request[_GENERATED] - now_s
-        # Whoever is behind catches up by what each of the tokens to come gains.
-        if token_s - slack_s > mean * max(request[_TPOT_S] - token_s, 0.0):
+        # Whoever is behind catches up by what each of the tokens after the next one gains.
+        if token_s - slack_s > (mean - 1.0) * max(request[_TPOT_S] - token_s, 0.0):
             return np.inf
     if request[_E2E_S] < np.inf:
         left_s = request[_ARRIVAL_S] + request[_E2E_S] - now_s

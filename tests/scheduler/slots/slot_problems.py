@@ -10,10 +10,10 @@ from scheduler.latency import StepLatency
 from scheduler.slo import Slo
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
+from scheduler.slots.price import Demand, no_demand
 from scheduler.slots.problem import SlotProblem
 from scheduler.slots.search import SlotSearch
 from scheduler.slots.seeds import seed_orders
-from scheduler.slots.timetable import TICKS_PER_CELL
 from scheduler.slots.walk import walk
 from scheduler.snapshot import Limits
 from scheduler.tracker import Arrival, Tracker
@@ -26,12 +26,16 @@ NOW_S = 21.0
 
 
 def request(slo=CODE, tokens=100, *, lengths=None, **changes):
-    """Describe a request; a ``preempted`` one waits with ``generated`` tokens out already."""
+    """Describe a request; a ``preempted`` one waits with ``generated`` tokens out already.
+
+    Of a running one so many tokens were ``computed``, all of its prompt unless said otherwise.
+    """
     fields = {
         "arrival_s": 0.0,
         "prompt": 10,
         "running": False,
         "preempted": False,
+        "computed": None,
         "generated": 0,
         "first_s": 0.0,
     }
@@ -39,13 +43,13 @@ def request(slo=CODE, tokens=100, *, lengths=None, **changes):
     return SimpleNamespace(slo=slo, lengths=lengths, **{**fields, **changes})
 
 
-def snapshot(*requests, now_s=0.0, slots=2, latency=STEADY):
-    tracker = Tracker(limits=Limits(slots, 2048, 10**7), capacity=1024)
+def snapshot(*requests, now_s=0.0, slots=2, latency=STEADY, batch=2048):
+    tracker = Tracker(limits=Limits(slots, batch, 10**7), capacity=1024)
     for number, r in enumerate(requests):
         name = str(number)
         tracker.arrived(Arrival(name, r.arrival_s, r.prompt, 2048, r.slo, r.lengths))
         if r.running or r.preempted:
-            tracker.scheduled(name, r.prompt)
+            tracker.scheduled(name, r.prompt if r.computed is None else r.computed)
             if r.generated:
                 tracker.tokens(name, r.generated, r.first_s)
         if r.preempted:
@@ -53,12 +57,29 @@ def snapshot(*requests, now_s=0.0, slots=2, latency=STEADY):
     return tracker.snapshot(now_s=now_s, latency=latency)
 
 
+def read(seen, config=None):
+    return SlotProblem.of(seen, config or SlotConfig())
+
+
 def problem(*requests, **engine):
-    return SlotProblem.of(snapshot(*requests, **engine))
+    return read(snapshot(*requests, **engine))
 
 
-def terms_of(built, *, price=0.0, **config):
-    return Terms.of(built, SlotConfig(**config), price)
+def terms_of(built, *, price=0.0, demand=None, **config):
+    return Terms.of(built, SlotConfig(**config), no_demand(price) if demand is None else demand)
+
+
+def demand_of(*wants, price=0.0):
+    """Requests to come: kept promises per slot-second of each, and the share of slots it wants."""
+    ratio, share = np.array(sorted(wants), dtype=float).reshape(-1, 2).T
+    above = [share[k:].sum() for k in range(len(share) + 1)]
+    return Demand(price, np.ascontiguousarray(ratio), np.array(above))
+
+
+def plain_push(ratio, demand):
+    """How many times as late somebody worth ``ratio`` a slot-second has its turn."""
+    others = demand.above[sum(other <= ratio for other in demand.ratio)]
+    return 20.0 if others >= 0.95 else 1.0 / (1.0 - others)
 
 
 def seeds_of(built, terms, previous=()):
@@ -76,7 +97,7 @@ def seeds_of(built, terms, previous=()):
 def walked(order, table, terms):
     """Value, how many were looked at, and their turns."""
     turns = np.empty(len(order), dtype=np.int64)
-    free = np.empty(table.worth.shape[1] * TICKS_PER_CELL, dtype=np.int64)
+    free = np.empty(len(table.cell_of), dtype=np.int64)
     value, seen = walk(np.asarray(order, dtype=np.int64), table, terms, free, turns)
     return value, seen, turns[:seen]
 
@@ -112,24 +133,28 @@ def busy_snapshot(seed, *, waiting=40, slots=8):
 
 
 def busy_problem(seed, **size):
-    return SlotProblem.of(busy_snapshot(seed, **size))
+    return read(busy_snapshot(seed, **size))
 
 
 @st.composite
 def requests(draw, *, running=False):
     """Before ``NOW_S``; streams may have paused for long, and promises be broken already."""
     arrival_s = draw(st.floats(0.0, 20.0))
-    shortest = draw(st.integers(2, 800))
+    shortest, prompt = draw(st.integers(2, 800)), draw(st.integers(1, 400))
+    generated, computed = draw(st.integers(0, 50)), None
+    if running and draw(st.booleans()):
+        generated, computed = 0, draw(st.integers(0, prompt))
     return request(
         draw(st.sampled_from([CODE, CHAT, Slo(), Slo(tpot_s=0.02), Slo(5.0, 0.05, 25.0)])),
         lengths=LengthDistribution.from_samples(
             [shortest, shortest + 1, 2 * shortest], edges=log_edges(2048, 32)
         ),
         arrival_s=arrival_s,
-        prompt=draw(st.integers(1, 400)),
+        prompt=prompt,
         running=running,
+        computed=computed,
         preempted=not running and draw(st.booleans()),
-        generated=draw(st.integers(0, 50)),
+        generated=generated,
         first_s=arrival_s + draw(st.floats(0.0, 1.0)) * (NOW_S - arrival_s),
     )
 
@@ -142,14 +167,19 @@ def snapshots(draw, *, slots=3, most_waiting=10):
 
 
 def problems(**size):
-    return snapshots(**size).map(SlotProblem.of)
+    return snapshots(**size).map(read)
+
+
+@st.composite
+def demands(draw):
+    """From nobody to come to more than the slots can ever serve."""
+    each = st.tuples(st.floats(0.0, 0.4), st.floats(0.0, 0.6))
+    wants = draw(st.lists(each, max_size=5))
+    return demand_of(*wants, price=draw(st.sampled_from([0.0, 0.01, 0.2])))
 
 
 @st.composite
 def planned(draw):
     """A problem and terms that weigh it, over windows from a few tokens to ages."""
     built = draw(problems())
-    terms = terms_of(
-        built, price=draw(st.sampled_from([0.0, 0.01, 0.2])), patience=draw(st.floats(0.01, 10.0))
-    )
-    return built, terms
+    return built, terms_of(built, demand=draw(demands()), patience=draw(st.floats(0.01, 10.0)))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from slot_problems import CHAT, CODE, LIFELIKE, problem, problems, request, terms_of
 
 from predictor.distribution import LengthDistribution
+from scheduler.latency import StepLatency
 from scheduler.slo import Slo
 from scheduler.slots.chance import keeping_lengths, outlook, worth
 from scheduler.slots.problem import Fact
@@ -111,13 +112,27 @@ def test_the_index_sees_the_chance_to_stop_early():
     gamble = LengthDistribution(edges=[9, 10, 999, 1000], probabilities=[0.5, 0.0, 0.5])
     built = problem(request(lengths=gamble), request(tokens=505))
     _, cost_s, index = worth(built, terms_of(built, done_worth=0.0))
-    assert index[0] == pytest.approx(0.5 / (10 * built.decode_s), rel=0.05)
+    assert index[0] == pytest.approx(0.5 / (10 * built.facts[0, Fact.TOKEN_SLOT_S]), rel=0.05)
     assert index[0] > 10 / cost_s[0] * 0.5
 
 
-def test_a_prefill_costs_every_slot():
+@pytest.mark.parametrize("slo", [CODE, CHAT])
+def test_a_prefill_costs_every_slot_however_many_steps_it_is_cut_into(slo):
     engine = {"latency": LIFELIKE, "slots": 5}
-    short, long = (problem(request(CODE, prompt=p), **engine) for p in (10, 310))
+    short, long = (problem(request(slo, prompt=p), **engine) for p in (10, 310))
+    assert (long.stretch > 1.0) == (slo is CHAT)
     costs = [worth(built, terms_of(built))[1][0] for built in (short, long)]
-    context_s = 100 * (long.decode_s - short.decode_s)
-    assert costs[1] - costs[0] == pytest.approx(5 * 300 * 1e-3 + context_s, rel=1e-4)
+    # Its own part of a step takes the time of all five: 1e-7 s for each token before it.
+    context_s = 99.5 * 5 * 1e-7 * 300
+    assert costs[1] - costs[0] == pytest.approx(5 * 300 * 1e-3 + context_s, rel=1e-6)
+
+
+def test_each_token_costs_what_its_own_context_makes_it():
+    long = StepLatency(prefill=(0.0, 0.0, 0.0, 0.0), decode=(1e-5, 0.0, 0.0, 0.01))
+    built = problem(request(prompt=1000), request(prompt=10), latency=long, slots=2)
+    _, cost_s, index = worth(built, terms_of(built))
+    tokens = built.atoms.mean(axis=1)
+    context = np.array([1000.0, 10.0]) + tokens / 2.0
+    assert cost_s == pytest.approx(tokens * (2 * 1e-5 * context + 0.01))
+    assert index == pytest.approx(1.3 / cost_s, rel=0.02)
+    assert index[0] < 0.5 * index[1]

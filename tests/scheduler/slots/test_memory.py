@@ -11,6 +11,7 @@ from scheduler.simulator.engine import SimulatedEngine
 from scheduler.simulator.request import SimRequest
 from scheduler.simulator.step_time import StepTime
 from scheduler.slo import Slo
+from scheduler.slots.config import SlotConfig
 from scheduler.slots.memory import held_back
 from scheduler.slots.problem import SlotProblem
 from scheduler.snapshot import Limits
@@ -25,7 +26,7 @@ def problem(latency, *, running=(), waiting=(), slots=8):
         tracker.arrived(Arrival(str(number), float(number), 100, 4096, Slo(e2e_s=30.0), lengths))
         if number < len(running):
             tracker.scheduled(str(number), 100)
-    return SlotProblem.of(tracker.snapshot(now_s=10.0, latency=latency))
+    return SlotProblem.of(tracker.snapshot(now_s=10.0, latency=latency), SlotConfig())
 
 
 def held(built, kv_tokens, risk=0.05):
@@ -58,7 +59,7 @@ def test_a_smaller_risk_holds_no_fewer_back(latency):
     tracker = Tracker(limits=Limits(8, 2048, 10_000))
     for number in range(8):
         tracker.arrived(Arrival(str(number), 0.0, 100, 4096, Slo(), unsure))
-    built = SlotProblem.of(tracker.snapshot(now_s=1.0, latency=latency))
+    built = SlotProblem.of(tracker.snapshot(now_s=1.0, latency=latency), SlotConfig())
     counts = [len(held(built, 5_000, risk)) for risk in (0.4, 0.1, 0.01, 0.001)]
     assert counts == sorted(counts)
     assert counts[-1] > counts[0]

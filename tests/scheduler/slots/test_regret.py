@@ -4,16 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slot_problems import busy_problem, planned, problem, request, terms_of, walked
+from slot_problems import CHAT, STEADY, busy_problem, planned, problem, request, terms_of, walked
 
+from scheduler.latency import StepLatency
 from scheduler.slo import Slo
-from scheduler.slots.regret import CELLS_AHEAD, PRICE_SHARES, delay_price, regret_order
-from scheduler.slots.timetable import TICKS, TICKS_PER_CELL, Timetable
+from scheduler.slots.regret import PRICE_SHARES, TICKS_AHEAD, delay_price, regret_order
+from scheduler.slots.timetable import TICKS, Timetable, middles
 
-CELLS = TICKS // TICKS_PER_CELL
+CELL_OF = Timetable.of(problem(), terms_of(problem())).cell_of
+MIDDLE = middles(CELL_OF)
+CELLS = len(MIDDLE)
 
 
-def built_order(built, terms, *, price=None, ahead=24):
+def built_order(built, terms, *, price=None, ahead=768):
     order = np.full(len(built), -1, dtype=np.int64)
     price = np.zeros(CELLS) if price is None else price
     regret_order(order, Timetable.of(built, terms), terms, price, ahead)
@@ -26,7 +29,7 @@ def price_of(order, table, terms):
     return delay_price(np.asarray(order, dtype=np.int64), table, terms, free, turns)
 
 
-@given(planned(), st.integers(0, 40), st.floats(0.0, 0.1))
+@given(planned(), st.integers(0, TICKS + 9), st.floats(0.0, 0.1))
 @settings(max_examples=60, deadline=None)
 def test_every_order_names_everybody_once(given_problem, ahead, most):
     built, terms = given_problem
@@ -34,7 +37,52 @@ def test_every_order_names_everybody_once(given_problem, ahead, most):
     assert sorted(order) == list(range(len(built)))
 
 
-@pytest.mark.parametrize("ahead", CELLS_AHEAD)
+def plain_regrets(order, table, terms, price, ahead):
+    """For each place in ``order``: what all who are left lose by waiting, and who gets it.
+
+    In plain Python; the slots are a list of the ticks at which they come free.
+    """
+    last = len(table.cell_of) - 1
+    taken = table.hold + terms.prefill_slots * table.prefill[:, None]
+    net = table.worth - price * taken
+    free, prefilled = [0] * terms.slots, 0.0
+    for place, chosen in enumerate(order):
+        slot = free.index(min(free))
+        turn = max(free[slot], int(prefilled))
+        if turn >= last:
+            return
+        cell, later = table.cell_of[turn], table.cell_of[min(turn + ahead, last)]
+        regrets = {}
+        for i in order[place:]:
+            runs = i < terms.running
+            now = net[i, cell]
+            if runs and place < terms.slots:
+                now = table.stay_worth[i] - price[0] * table.stay_hold[i]
+            never = -terms.preempt_cost if runs else 0.0
+            regrets[i] = now - max(net[i, later:].max(), never)
+        yield chosen, regrets
+        begin, prefill, hold = turn, table.prefill[chosen], table.hold[chosen, cell]
+        if chosen < terms.running and place < terms.slots:
+            begin, prefill, hold = 0, table.stay_prefill[chosen], table.stay_hold[chosen]
+        if prefill > 0.0:
+            begin = prefilled = max(begin, prefilled) + prefill
+        free[slot] = min(int(begin + hold + 0.5), last)
+
+
+@given(planned(), st.integers(0, TICKS + 9), st.floats(0.0, 0.1))
+@settings(max_examples=60, deadline=None)
+def test_every_turn_goes_to_who_loses_most_by_waiting(given_problem, ahead, most):
+    built, terms = given_problem
+    table, price = Timetable.of(built, terms), np.linspace(most, 0.0, CELLS)
+    order = built_order(built, terms, price=price, ahead=ahead)
+    turns = list(plain_regrets(order, table, terms, price, ahead))
+    assert turns or not order
+    for chosen, regrets in turns:
+        assert regrets[chosen] >= max(regrets.values()) - 1e-9
+    assert order[len(turns) :] == sorted(order[len(turns) :])
+
+
+@pytest.mark.parametrize("ahead", TICKS_AHEAD)
 def test_the_near_deadline_comes_before_the_far_one(ahead):
     far, near = request(Slo(e2e_s=30.0)), request(Slo(e2e_s=5.5))
     for pair, first in (((far, near), 1), ((near, far), 0)):
@@ -67,10 +115,23 @@ def test_a_dear_slot_goes_to_the_short():
     terms = terms_of(built, patience=1.0)
     table = Timetable.of(built, terms)
     free, dear = np.zeros(CELLS), np.full(CELLS, 1.0 / table.hold[0, 0])
-    dear[10:] = 0.0
+    dear[MIDDLE > 320] = 0.0
     # In no hurry beside the other, but then it would have to pay for its 28 s.
-    assert built_order(built, terms, price=free, ahead=2)[0] == 0
-    assert built_order(built, terms, price=dear, ahead=12)[0] == 1
+    assert built_order(built, terms, price=free, ahead=64)[0] == 0
+    assert built_order(built, terms, price=dear, ahead=384)[0] == 1
+
+
+def test_the_time_of_a_stretched_prefill_is_mostly_not_the_others():
+    # In steps cut short for the decodes its 2 s take 4.4 s, and leave the rest to the others.
+    prefilling = StepLatency(prefill=(1e-3, 0.0, 0.0, 0.0), decode=STEADY.decode)
+    prompt, answer = (request(CHAT, 100, prompt=2000), request(CHAT, 160, prompt=1))
+    built = problem(prompt, answer, slots=1, latency=prefilling)
+    terms = terms_of(built)
+    table, dear = Timetable.of(built, terms), np.zeros(CELLS)
+    dear[0] = 1.0
+    taken = table.hold[:, 0] + table.prefill / built.stretch
+    assert taken[0] < taken[1] < table.hold[0, 0] + table.prefill[0]
+    assert built_order(built, terms, price=dear) == [0, 1]
 
 
 def test_who_gets_no_turn_in_the_window_follows_in_order():
@@ -91,7 +152,7 @@ def test_one_of_the_orders_beats_arrival_order(seed):
     price = price_of(arrival, table, terms)
     values = [
         walked(built_order(built, terms, price=price * share, ahead=ahead), table, terms)[0]
-        for share, ahead in zip(PRICE_SHARES, CELLS_AHEAD, strict=True)
+        for share, ahead in zip(PRICE_SHARES, TICKS_AHEAD, strict=True)
     ]
     assert max(values) > walked(arrival, table, terms)[0]
 
@@ -106,11 +167,11 @@ def test_the_price_of_delay_is_what_those_behind_lose_in_a_cell(given_problem, r
     _, seen, turns = walked(order, table, terms)
     lost = np.zeros(CELLS)
     for position, (i, turn) in enumerate(zip(order[:seen], turns, strict=True)):
-        cell = turn // TICKS_PER_CELL
+        cell = CELL_OF[turn]
         if cell + 1 < CELLS and not (i < built.running and position < built.slots):
-            lost[: cell + 1] += max(table.worth[i, cell] - table.worth[i, cell + 1], 0.0)
-    expected = lost / (built.slots * TICKS_PER_CELL)
-    np.testing.assert_allclose(price_of(order, table, terms), expected, atol=1e-12)
+            fall = max(table.worth[i, cell] - table.worth[i, cell + 1], 0.0)
+            lost[: cell + 1] += fall / (MIDDLE[cell + 1] - MIDDLE[cell])
+    np.testing.assert_allclose(price_of(order, table, terms), lost / built.slots, atol=1e-12)
 
 
 def test_delay_costs_nothing_where_everybody_stays():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slot_problems import (
     busy_problem,
+    demand_of,
     planned,
     problem,
     request,
@@ -19,9 +20,10 @@ from slot_problems import (
 )
 
 from scheduler.slots.config import SlotConfig
+from scheduler.slots.regret import PRICE_SHARES, TICKS_AHEAD, delay_price, regret_order
 from scheduler.slots.search import SlotSearch
 from scheduler.slots.seeds import restricted, shortlist
-from scheduler.slots.timetable import Timetable
+from scheduler.slots.timetable import TICKS, Timetable
 
 
 def values_of(built, terms, seeds, orders):
@@ -65,6 +67,29 @@ def test_a_bad_seed_is_improved_upon():
     terms = terms_of(built)
     found = search(built, terms, np.arange(6)[None, :], max_moves=3000)
     assert found.value > found.seed_value
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_moves_it_is_the_best_of_the_seeds_and_of_what_is_built_on_them(seed):
+    built = busy_problem(seed)
+    terms = terms_of(built, demand=demand_of((0.03, 0.3), (0.1, 0.3), price=0.01))
+    seeds = seeds_of(built, terms)
+    chosen = shortlist(seeds, built.running, built.slots)
+    table = Timetable.of(built, terms, chosen=chosen)
+    orders = list(restricted(seeds, chosen))
+    best = orders[int(np.argmax([walked(order, table, terms)[0] for order in orders]))]
+    turns, free = np.empty(len(best), dtype=np.int64), np.empty(TICKS, dtype=np.int64)
+    price = delay_price(best, table, terms, free, turns)
+    for share, ahead in zip(PRICE_SHARES, TICKS_AHEAD, strict=True):
+        order = np.empty(len(best), dtype=np.int64)
+        regret_order(order, table, terms, price * share, ahead)
+        orders.append(order)
+    values = [walked(order, table, terms)[0] for order in orders]
+    found = search(built, terms, seeds, max_moves=0)
+    assert found.value == pytest.approx(max(values))
+    assert found.value >= found.seed_value
+    assert found.order[: len(chosen)].tolist() == chosen[orders[int(np.argmax(values))]].tolist()
+    assert found.evaluations == len(orders)
 
 
 @pytest.mark.parametrize("seed", range(5))

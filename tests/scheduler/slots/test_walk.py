@@ -5,13 +5,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
-from slot_problems import busy_problem, planned, problem, request, terms_of, walked
+from slot_problems import (
+    busy_problem,
+    demand_of,
+    plain_push,
+    planned,
+    problem,
+    request,
+    terms_of,
+    walked,
+)
 
 from predictor.distribution import LengthDistribution
 from scheduler.latency import StepLatency
 from scheduler.slots.chance import outlook
 from scheduler.slots.problem import Fact
-from scheduler.slots.timetable import TICKS_PER_CELL, Timetable
+from scheduler.slots.timetable import Timetable
 
 
 def value_of(order, built, terms):
@@ -20,7 +29,7 @@ def value_of(order, built, terms):
 
 def plain_walk(order, table, terms):
     """The walk in plain Python: the slots are a list of the ticks at which they come free."""
-    last = table.worth.shape[1] * TICKS_PER_CELL - 1
+    last = len(table.cell_of) - 1
     free, prefilled, value, turns = [0] * terms.slots, 0.0, 0.0, []
     for position, i in enumerate(order):
         slot = free.index(min(free))
@@ -31,7 +40,7 @@ def plain_walk(order, table, terms):
             turn = max(free[slot], int(prefilled))
             if turn >= last:
                 break
-            cell = turn // TICKS_PER_CELL
+            cell = table.cell_of[turn]
             prefill, hold, worth = table.prefill[i], table.hold[i, cell], table.worth[i, cell]
         begin = float(turn)
         if prefill > 0.0:
@@ -57,6 +66,11 @@ def test_the_compiled_walk_is_the_plain_walk(given_problem, rng):
     assert seen == len(plain_turns)
 
 
+def slot_s(i, prefill, tokens, built):
+    """Slot-seconds of everybody's slots that a candidate takes."""
+    return built.slots / built.stretch * prefill + tokens * built.facts[i, Fact.TOKEN_SLOT_S]
+
+
 def walk_without_ticks(order, built, terms):
     """Continuous time: everybody begins to the moment, and is worth what it is then."""
     free, prefilled, value = [0.0] * built.slots, 0.0, 0.0
@@ -70,9 +84,12 @@ def walk_without_ticks(order, built, terms):
         begin = start
         if prefill > 0.0:
             begin = prefilled = max(start, prefilled) + prefill
-        chance, tokens = outlook(i, begin, built.facts, built.atoms, built.token_s)
-        cost = built.slots * prefill + tokens * built.decode_s
-        gain = chance + terms.done_worth - terms.price * cost
+        # Who is worth more and comes later pushes in before the turn, not into the prefill.
+        chance, tokens = outlook(i, prefill, built.facts, built.atoms, built.token_s)
+        later = plain_push(chance / slot_s(i, prefill, tokens, built), terms.demand)
+        pushed = (begin - prefill) * later + prefill
+        chance, tokens = outlook(i, pushed, built.facts, built.atoms, built.token_s)
+        gain = chance + terms.done_worth - terms.price * slot_s(i, prefill, tokens, built)
         value += gain * np.exp(-begin / terms.horizon_s) - lost * terms.preempt_cost
         free[free.index(start)] = begin + tokens * built.token_s
     return value
@@ -80,9 +97,10 @@ def walk_without_ticks(order, built, terms):
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(("waiting", "slots"), [(12, 3), (40, 8), (80, 16)])
-def test_the_ticks_are_fine_enough_to_rank_orders(seed, waiting, slots):
+@pytest.mark.parametrize("wants", [(), ((0.03, 0.3), (0.1, 0.3), (0.3, 0.2))])
+def test_the_ticks_are_fine_enough_to_rank_orders(seed, waiting, slots, wants):
     built = busy_problem(seed, waiting=waiting, slots=slots)
-    terms = terms_of(built, price=0.01)
+    terms = terms_of(built, demand=demand_of(*wants, price=0.01))
     rng = np.random.default_rng(seed)
     runs, others = np.arange(built.running), np.arange(built.running, len(built))
     orders = [np.append(runs, rng.permutation(others)) for _ in range(60)]
@@ -107,8 +125,8 @@ def test_everybody_is_served_in_order_through_the_slots():
 def test_value_fades_with_the_wait():
     built = problem(*[request(tokens=100) for _ in range(2)], slots=1)
     terms = terms_of(built, done_worth=0.0, patience=1.0)
-    # The second begins after 5 s, one horizon; a cell is 1/6.4 of that.
-    assert value_of([0, 1], built, terms) == pytest.approx(1.0 + np.exp(-1.0), abs=0.04)
+    # The second begins after 5 s, one horizon; a cell there is a tenth of that.
+    assert value_of([0, 1], built, terms) == pytest.approx(1.0 + np.exp(-1.0), abs=0.02)
 
 
 def test_whose_turn_comes_after_the_window_is_not_looked_at():
