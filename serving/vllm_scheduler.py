@@ -50,6 +50,7 @@ class SlotwiseScheduler(TimedScheduler):
                 kv_tokens=self._kv_tokens(self.kv_cache_config.num_blocks),
             ),
             time_box_s=self.settings.time_box_ms / 1e3,
+            background=True,
         )
         logger.info("Slotwise schedules with policy %s", self.driver.policy.name)
 
@@ -57,6 +58,16 @@ class SlotwiseScheduler(TimedScheduler):
     def fallbacks(self) -> int:
         """Steps that were served in arrival order because the policy failed."""
         return self.driver.fallbacks
+
+    @property
+    def untrained(self) -> int:
+        """Steps that were served in arrival order because there was no latency model yet."""
+        return self.driver.untrained
+
+    def shutdown(self) -> None:
+        """Stop learning before the engine goes."""
+        super().shutdown()
+        self.driver.close()
 
     def add_request(self, request: Request) -> None:
         """Take in a new request."""
@@ -103,13 +114,7 @@ class SlotwiseScheduler(TimedScheduler):
     def step_done(self, batch: StepBatch, step_s: float) -> None:
         """Feed the latency model."""
         started_s = time.perf_counter()
-        self.driver.observe_step(
-            prefills=batch.prefills,
-            prefill_tokens=batch.prefill_tokens,
-            decodes=batch.decodes,
-            context_tokens=batch.context_tokens,
-            step_s=step_s,
-        )
+        self.driver.observe_step(batch.work, step_s)
         self.own_s += time.perf_counter() - started_s
 
     def finish_requests(self, request_ids: Any, finished_status: RequestStatus) -> list[Request]:

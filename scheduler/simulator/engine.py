@@ -22,7 +22,16 @@ _HELD_STEP_S = 0.01
 _WAITING, _OPEN = int(Count.WAITING), int(Count.OPEN)
 
 # What the latency model learns from, in the order of `Driver.observe_steps`.
-_OBSERVED = [Log.PREFILLS, Log.PREFILL_TOKENS, Log.DECODES, Log.CONTEXT_TOKENS, Log.STEP_S]
+_OBSERVED = [
+    Log.PRODUCTS,
+    Log.SQUARES,
+    Log.PREFILL_CACHED,
+    Log.DECODES,
+    Log.CONTEXT_TOKENS,
+    Log.PREFILL_TOKENS,
+    Log.LONGEST,
+    Log.STEP_S,
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +56,7 @@ class SimulatedEngine:
 
     Deterministic as far as the policy is. ``limits.kv_tokens`` is the memory, rounded down to
     whole blocks; ``None`` as ``kv_tokens`` of the constructor means memory is no limit. The log
-    of all steps is kept (88 bytes each) as :meth:`steps`.
+    of all steps is kept (112 bytes each) as :meth:`steps`.
     """
 
     def __init__(

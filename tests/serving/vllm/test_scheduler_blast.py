@@ -30,7 +30,7 @@ BLASTED = (
     "qoserve+predicted",
     "chaos",
 )
-LATENCY = StepLatency(prefill=(1e-5, 0.0, 0.0, 1e-3), decode=(0.0, 1e-4, 0.0, 1e-3))
+LATENCY = StepLatency.linear(step_s=1e-3, decode_s=1e-4, prompt_token_s=1e-5)
 
 
 class Chaos:
@@ -95,7 +95,7 @@ def make_scheduler(monkeypatch, model_folder):
             structured_output_manager=StructuredOutputManager(config),
             block_size=16,
         )
-        scheduler.driver._latency = LATENCY
+        scheduler.driver._refit.latest = LATENCY
         if policy is not None:
             scheduler.driver.policy = policy
         return scheduler
