@@ -15,7 +15,7 @@ from vllm.v1.request import Request, RequestStatus
 from scheduler.decision import StepDecision
 from scheduler.driver import Driver
 from scheduler.registry import create_policy
-from scheduler.snapshot import Limits
+from scheduler.snapshot import Ints, Limits
 from scheduler.tracker import Arrival
 from scheduler.warmup import warm_up
 from serving.priors import ClassPriors
@@ -41,6 +41,9 @@ class SlotwiseScheduler(TimedScheduler):
         self._priors = ClassPriors()
         self._class_of: dict[str, str] = {}
         self._applied: StepDecision | None = None
+        # Whether the last step was empty though somebody sat out.
+        self._stuck = False
+        self._sitting_out = False
         warm_up(self.settings.policy)
         self.driver = Driver(
             policy=create_policy(self.settings.policy),
@@ -166,7 +169,37 @@ class SlotwiseScheduler(TimedScheduler):
         self.max_num_scheduled_tokens: int = limit if budget is None else min(budget, limit)
         if self.waiting.moved or not decision.same_queue(self._applied):
             self._arrange(decision)
+        if decision.running is not None and decision is not self._applied:
+            self._reorder(decision.running)
+        self._sit_out(decision)
         self._applied = decision
+
+    def _reorder(self, handles: Ints) -> None:
+        """Put the running in order; those not named come last, as they stood."""
+        ids = self.driver.tracker.request_ids(handles)
+        rank = {request_id: place for place, request_id in enumerate(ids)}
+        self.running.sort(key=lambda request: rank.get(request.request_id, len(rank)))
+
+    def _sit_out(self, decision: StepDecision) -> None:
+        """Keep held running requests out of the coming step; what vLLM does to pace decodes.
+
+        Unless nobody else could run in the step before.
+        """
+        self._sitting_out = False
+        if self._stuck:
+            return
+        for handle in decision.held.tolist():
+            request = self._request(handle)
+            if request.status == RequestStatus.RUNNING:
+                # `schedule()` counts one up and leaves out whoever is due later.
+                request.next_decode_eligible_step = self.current_step + 2
+                self._sitting_out = True
+
+    def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
+        """Schedule a step; a policy whose choice cannot run is overruled in the next."""
+        output = super().schedule(*args, **kwargs)
+        self._stuck = self._sitting_out and not output.total_num_scheduled_tokens
+        return output
 
     def _arrange(self, decision: StepDecision) -> None:
         """Put the waiting in the decided order; who was preempted now sits out this step.
@@ -179,7 +212,11 @@ class SlotwiseScheduler(TimedScheduler):
             for request_id in ids
             if (request := requests[request_id]).status != RequestStatus.RUNNING
         ]
-        held = [self._request(handle) for handle in decision.held.tolist()]
+        held = [
+            request
+            for handle in decision.held.tolist()
+            if (request := self._request(handle)).status != RequestStatus.RUNNING
+        ]
         preempted = [self._request(handle) for handle in decision.preempt.tolist()]
         self.waiting.arrange(waiting, [*held, *preempted])
 

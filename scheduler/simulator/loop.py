@@ -81,7 +81,7 @@ def _schedule(state, rules, budget):  # type: ignore[no-untyped-def]
     while at < counts[_RUNNING] and left > 0:
         number = state.running[at]
         tokens = 0
-        if state.ended[number] == 0:
+        if state.ended[number] == 0 and state.paused[number] == 0:
             known = state.prompt[number] + state.generated[number]
             tokens = min(known - state.computed[number], left)
         if tokens == 0:
