@@ -75,9 +75,9 @@ def _prompt_tokens(  # type: ignore[no-untyped-def]
     now = largest_budget(table, decodes, total, order, left, cached, 0.0, first_s, most)
     if now <= 0:
         return 0
-    # The next step: a token more of each answer, and what is left of the prompts.
+    # The next step: a token more of each answer, prompts as they are now.
     later = largest_budget(
-        table, decodes, total + decodes, order, left, cached, float(now), second_s - first_s, most
+        table, decodes, total + decodes, order, left, cached, 0.0, second_s - first_s, most
     )
     later = max(later, 0)
     demand = 0.0
@@ -95,7 +95,7 @@ def _shortest(table, decodes, context, order, left, cached, both, low, high, lea
     top = high
     best_s = _both_s(table, decodes, context, order, left, cached, both, top)
     while high - low > least:
-        third = (high - low) // 3
+        third = max((high - low) // 3, 1)
         one, two = low + third, high - third
         one_s = _both_s(table, decodes, context, order, left, cached, both, one)
         two_s = _both_s(table, decodes, context, order, left, cached, both, two)
