@@ -3,9 +3,9 @@
 python benchmarks/latency_model.py --step-log build/bench/steps-fcfs.jsonl [--step-log ...]
     [--share 0.5] --output FILE
 
-Of each log (SLOTWISE_STEP_LOG, or what `slotwise bench` leaves) the first share of the steps is fitted
-as a running engine fits it, 64 at a time; the rest is foretold by the model of that moment. Errors
-are given for all steps, by scenario, and for the model of all steps without its experts.
+Of each log (SLOTWISE_STEP_LOG, or what `slotwise bench` leaves) the first share of the steps is
+fitted as a running engine fits it, 64 at a time; the rest is foretold by the model of that moment.
+Errors are given for all steps, by scenario, and for the model of all steps without its experts.
 """
 
 import argparse
