@@ -44,6 +44,7 @@ class SlotwiseScheduler(TimedScheduler):
         # Whether the last step was empty though somebody sat out.
         self._stuck = False
         self._sitting_out = False
+        self._out: list[Request] = []
         warm_up(self.settings.policy)
         self.driver = Driver(
             policy=create_policy(self.settings.policy),
@@ -171,7 +172,10 @@ class SlotwiseScheduler(TimedScheduler):
             self._arrange(decision)
         if decision.running is not None and decision is not self._applied:
             self._reorder(decision.running)
-        self._sit_out(decision)
+        if decision is not self._applied:
+            held = (self._request(handle) for handle in decision.held.tolist())
+            self._out = [each for each in held if each.status == RequestStatus.RUNNING]
+        self._sit_out()
         self._applied = decision
 
     def _reorder(self, handles: Ints) -> None:
@@ -180,20 +184,16 @@ class SlotwiseScheduler(TimedScheduler):
         rank = {request_id: place for place, request_id in enumerate(ids)}
         self.running.sort(key=lambda request: rank.get(request.request_id, len(rank)))
 
-    def _sit_out(self, decision: StepDecision) -> None:
+    def _sit_out(self) -> None:
         """Keep held running requests out of the coming step; what vLLM does to pace decodes.
 
         Unless nobody else could run in the step before.
         """
-        self._sitting_out = False
-        if self._stuck:
-            return
-        for handle in decision.held.tolist():
-            request = self._request(handle)
-            if request.status == RequestStatus.RUNNING:
+        self._sitting_out = bool(self._out) and not self._stuck
+        if self._sitting_out:
+            for request in self._out:
                 # `schedule()` counts one up and leaves out whoever is due later.
                 request.next_decode_eligible_step = self.current_step + 2
-                self._sitting_out = True
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Schedule a step; a policy whose choice cannot run is overruled in the next."""

@@ -47,7 +47,11 @@ class SlidingServePolicy:
         tokens_per_s = self._tokens_per_s(snapshot)
         batch = batch_of(snapshot, self._config)
         if not len(batch.handle):
-            return StepDecision(order=snapshot.waiting.handle)
+            # Good until somebody comes; and who comes meanwhile finds no room in the next step.
+            answers = len(batch.decode_handle)
+            return StepDecision(
+                order=snapshot.waiting.handle, token_budget=max(answers, 1), stands=answers > 0
+            )
         if self._parts.sorter:
             order = by_levels(batch, tokens_per_s, self._config)
         else:
@@ -69,7 +73,7 @@ class SlidingServePolicy:
             tokens,
             slots=_free_slots(snapshot),
             kv_tokens=_free_kv(snapshot, batch, self._config),
-            block_tokens=self._config.block_tokens,
+            config=self._config,
         )
         served = engine_order(batch, order, out)
         if self._parts.chunker:

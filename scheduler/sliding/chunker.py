@@ -7,7 +7,7 @@ from scheduler.latency import StepLatency
 from scheduler.sliding.allocation import largest_budget, step_seconds
 from scheduler.sliding.batch import Batch
 from scheduler.sliding.config import SlidingConfig
-from scheduler.snapshot import Ints
+from scheduler.snapshot import Floats, Ints
 
 
 def chunk_bound_s(batch: Batch, latency: StepLatency) -> float:
@@ -40,7 +40,7 @@ def prompt_tokens(
     )
 
 
-def _decodes(batch: Batch):  # type: ignore[no-untyped-def]
+def _decodes(batch: Batch) -> tuple[Floats, Floats, Floats]:
     return batch.decode_context, batch.decode_slack_s, batch.decode_tbt_s
 
 

@@ -4,20 +4,29 @@ import numpy as np
 from numba import njit
 
 from scheduler.sliding.batch import Batch
+from scheduler.sliding.config import SlidingConfig
 from scheduler.snapshot import Ints
 
 
 def sitting_out(
-    batch: Batch, order: Ints, tokens: int, *, slots: int, kv_tokens: float, block_tokens: int
+    batch: Batch, order: Ints, tokens: int, *, slots: int, kv_tokens: float, config: SlidingConfig
 ) -> Ints:
     """Places of the running prompts that compute nothing in this step, of ``tokens`` for prompts.
 
     An engine computes the prompts that have begun before it admits others. Who would not be
     finished with what those before it in ``order`` leave, and has somebody before it who can be
-    admitted, sits out; at least one prompt never does. Cost: 1 us.
+    admitted, sits out; at least one prompt never does. Nobody does where newcomers would fill less
+    than ``yield_share`` of the step: what they leave would be lost. Cost: 1 us.
     """
     found: Ints = _sitting_out(
-        order, batch.left, batch.running, float(tokens), slots, kv_tokens, block_tokens
+        order,
+        batch.left,
+        batch.running,
+        float(tokens),
+        slots,
+        kv_tokens,
+        config.block_tokens,
+        config.yield_share,
     )
     return found
 
@@ -29,7 +38,9 @@ def engine_order(batch: Batch, order: Ints, out: Ints) -> Ints:
 
 
 @njit(cache=True)
-def _sitting_out(order, left, running, tokens, slots, kv_tokens, block_tokens):  # type: ignore[no-untyped-def]
+def _sitting_out(order, left, running, tokens, slots, kv_tokens, block_tokens, yield_share):  # type: ignore[no-untyped-def]
+    least = yield_share * tokens
+    newcomers = 0.0
     out = np.empty(running, np.int64)
     n = admitted = 0
     blocked = False
@@ -45,11 +56,12 @@ def _sitting_out(order, left, running, tokens, slots, kv_tokens, block_tokens): 
             need = left[i] + block_tokens
             blocked = slots < 1 or need > kv_tokens
             if not blocked:
+                newcomers += min(left[i], tokens)
                 tokens -= min(left[i], tokens)
                 slots -= 1
                 kv_tokens -= need
                 admitted += 1
-    return out[:n]
+    return out[:n] if newcomers >= least else out[:0]
 
 
 @njit(cache=True)
