@@ -63,9 +63,11 @@ def random_problem(seed: tuple[int, int], requests: int, scenarios: int) -> Anne
         prompt_tokens=rng.integers(10, 1500, requests),
         output_tokens=np.rint(median * spread).clip(1, 2000),
         max_batch=int(rng.integers(1, requests + 1)),
-        latency=StepLatency(
-            prefill=(rng.uniform(1e-6, 2e-5), 1e-3, 1e-5, 0.03),
-            decode=(rng.uniform(2e-7, 4e-6), rng.uniform(6e-4, 9e-3), 1e-6, 0.03),
+        latency=StepLatency.linear(
+            step_s=0.03,
+            prompt_token_s=rng.uniform(1e-6, 2e-5),
+            context_token_s=rng.uniform(2e-7, 4e-6),
+            decode_s=rng.uniform(6e-4, 9e-3),
         ),
         waited_s=rng.exponential(2.0, requests),
         ttft_s=np.where(code, inf, 5.0 * ease),

@@ -49,8 +49,16 @@ class Family:
 
 # Step times of the order of a small model on two CPU cores, and of an 8B model on a data-centre
 # GPU.
-CPU = StepLatency(prefill=(7e-4, 0.0, 0.0, 0.045), decode=(3e-8, 6.5e-4, 0.0, 0.037))
-GPU = StepLatency(prefill=(1.5e-5, 0.0, 0.0, 0.006), decode=(4e-8, 1.1e-5, 0.0, 0.0064))
+CPU = StepLatency.linear(
+    step_s=0.037, decode_s=6.5e-4, context_token_s=3e-8, prefill_step_s=0.045, prompt_token_s=7e-4
+)
+GPU = StepLatency.linear(
+    step_s=0.0064,
+    decode_s=1.1e-5,
+    context_token_s=4e-8,
+    prefill_step_s=0.006,
+    prompt_token_s=1.5e-5,
+)
 FAMILIES = (
     Family("cpu, 256 waiting, 16 slots", 256, 16, CPU),
     Family("gpu, 256 waiting, 64 slots", 256, 64, GPU),

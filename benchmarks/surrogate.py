@@ -55,8 +55,12 @@ class Family:
     sigma: float
 
 
-CPU = StepLatency(prefill=(7e-4, 0.0, 0.0, 8e-3), decode=(3e-8, 6.5e-4, 0.0, 0.037))
-GPU = StepLatency(prefill=(1.5e-5, 0.0, 0.0, 2e-3), decode=(4e-8, 1.1e-5, 0.0, 0.0064))
+CPU = StepLatency.linear(
+    step_s=0.037, decode_s=6.5e-4, context_token_s=3e-8, prefill_step_s=8e-3, prompt_token_s=7e-4
+)
+GPU = StepLatency.linear(
+    step_s=0.0064, decode_s=1.1e-5, context_token_s=4e-8, prefill_step_s=2e-3, prompt_token_s=1.5e-5
+)
 FAMILIES = tuple(
     Family(f"{device}, {waiting} waiting, {slots} slots, {kind}", waiting, slots, latency, sigma)
     for device, latency, waiting, slots in (("cpu", CPU, 40, 8), ("gpu", GPU, 200, 32))

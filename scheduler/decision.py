@@ -35,9 +35,12 @@ class Plan:
 class StepDecision:
     """What the engine does in this iteration.
 
-    ``order``: handles of all waiting requests, first served first. ``preempt``: running
+    ``order``: handles of all waiting requests, first served first. ``running``: handles of
+    running requests in the order in which they are given tokens, and from its end memory is
+    taken; ``None`` leaves the engine's order, and those not named come last. ``preempt``: running
     requests that give up their slot now and join the waiting (they must stand in ``order``
-    as well). ``held``: waiting requests that must not be admitted in this step.
+    as well). ``held``: waiting requests that must not be admitted in this step, and running ones
+    that keep their place and memory but compute nothing.
     ``relegated``: waiting requests that stand behind all others because their promise cannot
     be kept any more; they are served when nothing else wants the engine.
     ``token_budget``: tokens this step may compute; ``None`` leaves the engine's own limit.
@@ -49,6 +52,7 @@ class StepDecision:
     preempt: Ints = field(default_factory=no_handles)
     held: Ints = field(default_factory=no_handles)
     relegated: Ints = field(default_factory=no_handles)
+    running: Ints | None = None
     token_budget: int | None = None
     stands: bool = True
 

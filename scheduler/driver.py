@@ -8,15 +8,13 @@ from math import inf
 
 from predictor.errors import SnapshotError
 from scheduler.decision import Plan, StepDecision, no_handles
-from scheduler.latency import LatencyFitter, StepLatency
+from scheduler.latency import StepLatency, StepWork
 from scheduler.policy import Policy
+from scheduler.refit import Refit
 from scheduler.snapshot import Floats, Limits, Snapshot
 from scheduler.tracker import Arrival, Tracker
 
 logger = logging.getLogger(__name__)
-
-# Steps between two refits of the latency model; a fit takes less than 0.3 ms.
-REFIT_STEPS = 64
 
 # A plan is made again after this long even if nobody came or went: deadlines pass by themselves.
 MAX_PLAN_AGE_S = 1.0
@@ -30,7 +28,8 @@ class Driver:
     An engine adapter reports events to :attr:`tracker` and step times to :meth:`observe_step`,
     and calls :meth:`decide` before each step. Until the latency model has seen enough steps,
     and whenever the policy raises or takes longer than ``time_box_s``, requests are served in
-    arrival order for that step; ``fallbacks`` counts the latter two.
+    arrival order for that step; ``fallbacks`` counts the latter two, ``untrained`` the steps
+    before. ``background``: the model is refitted in a thread of its own, and :meth:`close` ends it.
     """
 
     def __init__(
@@ -40,18 +39,18 @@ class Driver:
         limits: Limits,
         latency: StepLatency | None = None,
         time_box_s: float = 0.010,
+        background: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.policy = policy
         self.tracker = Tracker(limits=limits)
         self.fallbacks = 0
-        self._latency = latency
-        self._fitter = LatencyFitter()
+        self.untrained = 0
+        self._refit = Refit(latency, background=background)
         self._time_box_s = time_box_s
         self._clock = clock
         self._plan: Plan | None = None
         self._standing: StepDecision | None = None
-        self._since_fit = 0
         # What the plan in force knows, and whether later arrivals were put off.
         self._planned_version, self._planned_at_s = _NEVER, -inf
         self._planned_arrivals = 0
@@ -61,7 +60,7 @@ class Driver:
     @property
     def latency(self) -> StepLatency | None:
         """The latency model in force, ``None`` before the first fit."""
-        return self._latency
+        return self._refit.latest
 
     @property
     def plan(self) -> Plan | None:
@@ -77,13 +76,14 @@ class Driver:
 
     def decide(self, *, now_s: float, kv_tokens_free: int | None = None) -> StepDecision:
         """Return what the engine does in the coming step."""
-        if self._latency is None:
-            return self._arrival_order()
+        latency = self._refit.latest
+        if latency is None:
+            return self._no_latency_yet()
         if self._standing is not None and (not self._stale(now_s) or self._may_put_off()):
             return self._standing
         started_s = self._clock()
         snapshot = self.tracker.snapshot(
-            now_s=now_s, latency=self._latency, kv_tokens_free=kv_tokens_free
+            now_s=now_s, latency=latency, kv_tokens_free=kv_tokens_free
         )
         try:
             decision = self._ask(snapshot)
@@ -96,39 +96,22 @@ class Driver:
 
     def preview(self, arrival: Arrival, *, now_s: float) -> Snapshot:
         """The engine as it would be with one more request, the last of the waiting."""
-        if self._latency is None:
+        latency = self._refit.latest
+        if latency is None:
             raise SnapshotError("no latency model yet: an engine must have run some steps first")
-        return self.tracker.preview(arrival, now_s=now_s, latency=self._latency)
+        return self.tracker.preview(arrival, now_s=now_s, latency=latency)
 
-    def observe_step(
-        self,
-        *,
-        prefills: int,
-        prefill_tokens: int,
-        decodes: int,
-        context_tokens: int,
-        step_s: float,
-    ) -> None:
-        """Learn from one finished step; refits the latency model every so many of them."""
-        self._fitter.observe(
-            prefills=prefills,
-            prefill_tokens=prefill_tokens,
-            decodes=decodes,
-            context_tokens=context_tokens,
-            step_s=step_s,
-        )
-        self._refit(1)
+    def observe_step(self, work: StepWork, step_s: float) -> None:
+        """Learn from one finished step. Cost: under a microsecond, and a refit now and then."""
+        self._refit.observe(work, step_s)
 
     def observe_steps(self, steps: Floats) -> None:
-        """:meth:`observe_step` for float64[n, 5], columns in the order of its arguments."""
-        self._fitter.observe_all(steps)
-        self._refit(len(steps))
+        """:meth:`observe_step` for float64[n, 8]: the columns of ``StepWork``, then seconds."""
+        self._refit.observe_all(steps)
 
-    def _refit(self, steps: int) -> None:
-        self._since_fit += steps
-        if self._since_fit >= REFIT_STEPS or self._latency is None:
-            self._since_fit = 0
-            self._latency = self._fitter.fit() or self._latency
+    def close(self) -> None:
+        """Stop learning in the background."""
+        self._refit.close()
 
     def _ask(self, snapshot: Snapshot) -> StepDecision:
         if self._stale(snapshot.now_s):
@@ -171,6 +154,15 @@ class Driver:
                 self.policy.name,
                 what,
                 detail,
+            )
+        return self._arrival_order()
+
+    def _no_latency_yet(self) -> StepDecision:
+        self.untrained += 1
+        if self.untrained == 1:
+            logger.info(
+                "policy %s waits for the latency model: arrival order until enough steps were seen",
+                self.policy.name,
             )
         return self._arrival_order()
 

@@ -10,10 +10,13 @@ from predictor.errors import UnknownPolicyError
 from scheduler.annealing import AnnealConfig
 from scheduler.policies import ordered
 from scheduler.policies.anneal_paper import AnnealPaperPolicy
+from scheduler.policies.past_future import PastFuturePolicy
 from scheduler.policies.qoserve import QoServePolicy
 from scheduler.policies.sarathi_edf import SarathiEdfPolicy
+from scheduler.policies.slidingserve import SlidingServePolicy
 from scheduler.policies.slotwise import SlotwisePolicy
 from scheduler.policy import Policy
+from scheduler.sliding.parts import SlidingParts, is_sliding
 from scheduler.slots.config import SlotConfig
 
 ORACLE_SUFFIX = "-oracle"
@@ -33,6 +36,8 @@ _FACTORIES: Mapping[str, Callable[[], Policy]] = {
     "sarathi-edf": SarathiEdfPolicy,
     "qoserve": QoServePolicy,
     "qoserve+predicted": partial(QoServePolicy, predicted=True),
+    "slidingserve": SlidingServePolicy,
+    "past-future": PastFuturePolicy,
     "anneal-paper": AnnealPaperPolicy,
     "slotwise": SlotwisePolicy,
 }
@@ -57,7 +62,9 @@ class PolicyName:
         """Split off ``-oracle`` and check the base; raises :class:`UnknownPolicyError`."""
         oracle = name.endswith(ORACLE_SUFFIX)
         base = name.removesuffix(ORACLE_SUFFIX)
-        if base not in _FACTORIES:
+        if is_sliding(base):
+            SlidingParts.parse(base)
+        elif base not in _FACTORIES:
             near = difflib.get_close_matches(base, _FACTORIES, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "choose a known one."
             raise UnknownPolicyError(
@@ -78,4 +85,6 @@ def create_policy(name: str, *, repeatable: bool = False) -> Policy:
     ``repeatable``: searches end after a fixed number of moves instead of at their time box.
     """
     base = PolicyName.parse(name).base
+    if is_sliding(base):
+        return SlidingServePolicy(parts=SlidingParts.parse(base))
     return _REPEATABLE[base]() if repeatable and base in _REPEATABLE else _FACTORIES[base]()

@@ -3,7 +3,8 @@
 import numpy as np
 
 from predictor.distribution import LengthDistribution, log_edges
-from scheduler.latency import LatencyFitter, StepLatency
+from scheduler.latency import StepLatency, StepWork
+from scheduler.latency_fitter import LatencyFitter
 from scheduler.registry import create_policy
 from scheduler.slo import Slo
 from scheduler.snapshot import Limits
@@ -12,7 +13,7 @@ from scheduler.tracker import Arrival, Tracker
 # Enough that every kernel of every policy has something to do.
 _REQUESTS = 12
 
-_SOME_LATENCY = StepLatency(prefill=(1e-4, 0.0, 0.0, 1e-2), decode=(0.0, 1e-3, 0.0, 1e-2))
+_SOME_LATENCY = StepLatency.linear(step_s=1e-2, decode_s=1e-3, prompt_token_s=1e-4)
 
 
 def warm_up(policy_name: str) -> None:
@@ -44,12 +45,6 @@ def warm_up(policy_name: str) -> None:
 def _warm_up_fitter() -> None:
     fitter = LatencyFitter(latest=_SOME_LATENCY)
     for decodes in range(1, _REQUESTS + 1):
-        step_s = float(_SOME_LATENCY.decode_s(decodes, 100.0))
-        fitter.observe(
-            prefills=0,
-            prefill_tokens=0,
-            decodes=decodes,
-            context_tokens=100 * decodes,
-            step_s=step_s,
-        )
+        work = StepWork(decodes=decodes, decode_cached=100.0 * decodes)
+        fitter.observe(work, _SOME_LATENCY.seconds(work))
     fitter.fit()

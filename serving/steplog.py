@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from predictor.errors import InputError
+from scheduler.latency import StepWork
+
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
@@ -16,7 +19,10 @@ class StepRecord:
     ``prefill_context_tokens`` already cached ones; ``decodes`` requests
     computed one token each over ``context_tokens`` cached tokens in all. ``schedule_s`` is the
     whole time inside the scheduler before the step, ``added_s`` all of Slotwise's own time since
-    the step before, wherever it was spent (next to 0 for a stock scheduler).
+    the step before, wherever it was spent (next to 0 for a stock scheduler). Over the prefills:
+    ``prefill_products`` sums chunk times cached tokens, ``prefill_squares`` the squared chunks,
+    ``longest_prefill`` is the largest chunk. ``untrained`` counts the steps so far that were
+    served in arrival order for want of a latency model.
     """
 
     at_s: float
@@ -32,6 +38,23 @@ class StepRecord:
     added_s: float
     step_s: float | None
     fallbacks: int = 0
+    prefill_products: int = 0
+    prefill_squares: int = 0
+    longest_prefill: int = 0
+    untrained: int = 0
+
+    @property
+    def work(self) -> StepWork:
+        """The sums that the latency model reads."""
+        return StepWork(
+            products=self.prefill_products,
+            squares=self.prefill_squares,
+            prefill_cached=self.prefill_context_tokens,
+            decodes=self.decodes,
+            decode_cached=self.context_tokens,
+            prefill_tokens=self.prefill_tokens,
+            longest=self.longest_prefill,
+        )
 
 
 def encode(records: Iterable[StepRecord]) -> str:
@@ -40,7 +63,10 @@ def encode(records: Iterable[StepRecord]) -> str:
 
 
 def read(path: Path) -> Iterator[StepRecord]:
-    """Yield the records of a step log; a last line cut short by a dying engine is skipped."""
+    """Yield the records of a step log; a last line cut short by a dying engine is skipped.
+
+    Raises ``InputError`` for a log of another version.
+    """
     width = len(fields(StepRecord))
     if not path.exists():
         return
@@ -49,5 +75,9 @@ def read(path: Path) -> Iterator[StepRecord]:
             if not line.endswith("\n"):
                 return
             values = json.loads(line)
-            if len(values) == width:
-                yield StepRecord(*values)
+            if len(values) != width:
+                raise InputError(
+                    f"{path}: a line has {len(values)} values, not {width}: the log is not of this "
+                    "version; record it again"
+                )
+            yield StepRecord(*values)

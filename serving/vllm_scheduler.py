@@ -15,7 +15,7 @@ from vllm.v1.request import Request, RequestStatus
 from scheduler.decision import StepDecision
 from scheduler.driver import Driver
 from scheduler.registry import create_policy
-from scheduler.snapshot import Limits
+from scheduler.snapshot import Ints, Limits
 from scheduler.tracker import Arrival
 from scheduler.warmup import warm_up
 from serving.priors import ClassPriors
@@ -41,6 +41,10 @@ class SlotwiseScheduler(TimedScheduler):
         self._priors = ClassPriors()
         self._class_of: dict[str, str] = {}
         self._applied: StepDecision | None = None
+        # Whether the last step was empty though somebody sat out.
+        self._stuck = False
+        self._sitting_out = False
+        self._out: list[Request] = []
         warm_up(self.settings.policy)
         self.driver = Driver(
             policy=create_policy(self.settings.policy),
@@ -50,6 +54,7 @@ class SlotwiseScheduler(TimedScheduler):
                 kv_tokens=self._kv_tokens(self.kv_cache_config.num_blocks),
             ),
             time_box_s=self.settings.time_box_ms / 1e3,
+            background=True,
         )
         logger.info("Slotwise schedules with policy %s", self.driver.policy.name)
 
@@ -57,6 +62,16 @@ class SlotwiseScheduler(TimedScheduler):
     def fallbacks(self) -> int:
         """Steps that were served in arrival order because the policy failed."""
         return self.driver.fallbacks
+
+    @property
+    def untrained(self) -> int:
+        """Steps that were served in arrival order because there was no latency model yet."""
+        return self.driver.untrained
+
+    def shutdown(self) -> None:
+        """Stop learning before the engine goes."""
+        super().shutdown()
+        self.driver.close()
 
     def add_request(self, request: Request) -> None:
         """Take in a new request."""
@@ -103,13 +118,7 @@ class SlotwiseScheduler(TimedScheduler):
     def step_done(self, batch: StepBatch, step_s: float) -> None:
         """Feed the latency model."""
         started_s = time.perf_counter()
-        self.driver.observe_step(
-            prefills=batch.prefills,
-            prefill_tokens=batch.prefill_tokens,
-            decodes=batch.decodes,
-            context_tokens=batch.context_tokens,
-            step_s=step_s,
-        )
+        self.driver.observe_step(batch.work, step_s)
         self.own_s += time.perf_counter() - started_s
 
     def finish_requests(self, request_ids: Any, finished_status: RequestStatus) -> list[Request]:
@@ -161,7 +170,36 @@ class SlotwiseScheduler(TimedScheduler):
         self.max_num_scheduled_tokens: int = limit if budget is None else min(budget, limit)
         if self.waiting.moved or not decision.same_queue(self._applied):
             self._arrange(decision)
+        if decision.running is not None and decision is not self._applied:
+            self._reorder(decision.running)
+        if decision is not self._applied:
+            held = (self._request(handle) for handle in decision.held.tolist())
+            self._out = [each for each in held if each.status == RequestStatus.RUNNING]
+        self._sit_out()
         self._applied = decision
+
+    def _reorder(self, handles: Ints) -> None:
+        """Put the running in order; those not named come last, as they stood."""
+        ids = self.driver.tracker.request_ids(handles)
+        rank = {request_id: place for place, request_id in enumerate(ids)}
+        self.running.sort(key=lambda request: rank.get(request.request_id, len(rank)))
+
+    def _sit_out(self) -> None:
+        """Keep held running requests out of the coming step; what vLLM does to pace decodes.
+
+        Unless nobody else could run in the step before.
+        """
+        self._sitting_out = bool(self._out) and not self._stuck
+        if self._sitting_out:
+            for request in self._out:
+                # `schedule()` counts one up and leaves out whoever is due later.
+                request.next_decode_eligible_step = self.current_step + 2
+
+    def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
+        """Schedule a step; a policy whose choice cannot run is overruled in the next."""
+        output = super().schedule(*args, **kwargs)
+        self._stuck = self._sitting_out and not output.total_num_scheduled_tokens
+        return output
 
     def _arrange(self, decision: StepDecision) -> None:
         """Put the waiting in the decided order; who was preempted now sits out this step.
@@ -174,7 +212,11 @@ class SlotwiseScheduler(TimedScheduler):
             for request_id in ids
             if (request := requests[request_id]).status != RequestStatus.RUNNING
         ]
-        held = [self._request(handle) for handle in decision.held.tolist()]
+        held = [
+            request
+            for handle in decision.held.tolist()
+            if (request := self._request(handle)).status != RequestStatus.RUNNING
+        ]
         preempted = [self._request(handle) for handle in decision.preempt.tolist()]
         self.waiting.arrange(waiting, [*held, *preempted])
 

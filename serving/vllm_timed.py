@@ -7,6 +7,7 @@ from typing import Any
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 
+from scheduler.latency import StepWork
 from serving.engine_settings import EngineSettings
 from serving.steplog import StepRecord
 from serving.steplog_writer import StepLogWriter
@@ -23,12 +24,29 @@ class StepBatch:
     prefills: int
     prefill_tokens: int
     prefill_context_tokens: int
+    prefill_products: int
+    prefill_squares: int
+    longest_prefill: int
     decodes: int
     context_tokens: int
     preempted: int
     schedule_s: float
     added_s: float
     fallbacks: int
+    untrained: int
+
+    @property
+    def work(self) -> StepWork:
+        """The sums that the latency model reads."""
+        return StepWork(
+            products=self.prefill_products,
+            squares=self.prefill_squares,
+            prefill_cached=self.prefill_context_tokens,
+            decodes=self.decodes,
+            decode_cached=self.context_tokens,
+            prefill_tokens=self.prefill_tokens,
+            longest=self.longest_prefill,
+        )
 
 
 class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
@@ -81,6 +99,11 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
         """Steps that were served in arrival order because the policy failed."""
         return 0
 
+    @property
+    def untrained(self) -> int:
+        """Steps that were served in arrival order because there was no latency model yet."""
+        return 0
+
     def update_from_output(
         self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any
     ) -> Any:
@@ -110,12 +133,16 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
     def _batch(self, output: SchedulerOutput) -> StepBatch:
         """Sum up the step. Cost: under a microsecond per scheduled request."""
         prefills = prefill_tokens = prefill_context = decodes = context = 0
+        products = squares = longest = 0
         for request_id, tokens in output.num_scheduled_tokens.items():
             cached = self.requests[request_id].num_computed_tokens - tokens
             if tokens > 1:
                 prefills += 1
                 prefill_tokens += tokens
                 prefill_context += cached
+                products += tokens * cached
+                squares += tokens * tokens
+                longest = max(longest, tokens)
             else:
                 decodes += 1
                 context += cached
@@ -128,12 +155,16 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
             prefills=prefills,
             prefill_tokens=prefill_tokens,
             prefill_context_tokens=prefill_context,
+            prefill_products=products,
+            prefill_squares=squares,
+            longest_prefill=longest,
             decodes=decodes,
             context_tokens=context,
             preempted=preempted,
             schedule_s=0.0,
             added_s=0.0,
             fallbacks=self.fallbacks,
+            untrained=self.untrained,
         )
 
 
@@ -152,4 +183,8 @@ def _record(batch: StepBatch, step_s: float) -> StepRecord:
         added_s=batch.added_s,
         step_s=step_s,
         fallbacks=batch.fallbacks,
+        prefill_products=batch.prefill_products,
+        prefill_squares=batch.prefill_squares,
+        longest_prefill=batch.longest_prefill,
+        untrained=batch.untrained,
     )

@@ -1,9 +1,9 @@
 """The objective G = n / t of an order cut into batches (arXiv 2504.14966, section 4).
 
 In each scenario a batch of b requests begins when the one ahead has ended and ends with its
-longest request; request i takes prefill(b, l_i) plus the decode steps of its output. n is the
-mean over the scenarios of how many requests meet their SLO, so a request counts with the share
-of its lengths that meet it; t is the mean sum of the end-to-end latencies.
+longest request; request i takes a prefill of b prompts of its length plus the decode steps of its
+output. n is the mean over the scenarios of how many requests meet their SLO, so a request counts
+with the share of its lengths that meet it; t is the mean sum of the end-to-end latencies.
 """
 
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from scheduler.annealing.problem import AnnealProblem
+from scheduler.latency import work_seconds
 from scheduler.snapshot import Floats, Ints
 
 # Keeps G finite where a latency model says that nothing takes time.
@@ -63,7 +64,7 @@ def new_tables(problem: AnnealProblem) -> Tables:
     outputs = np.array(problem.output_tokens, order="C")
     shape = (min(problem.max_batch, len(problem)), *outputs.shape)
     run_s, slack_s = np.empty(shape), np.empty(shape)
-    latency = np.array(problem.latency.prefill + problem.latency.decode, dtype=np.float64)
+    latency = problem.latency.table
     promised = _fill_tables(requests, outputs, latency, run_s, slack_s)
     return Tables(run_s, slack_s, requests[1], promised)
 
@@ -125,11 +126,11 @@ def evaluate(tables, state, first):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _fill_tables(requests, outputs, c, run_s, slack_s):  # type: ignore[no-untyped-def]
+def _fill_tables(requests, outputs, table, run_s, slack_s):  # type: ignore[no-untyped-def]
     """Fill both tables and return how many requests were promised something.
 
-    ``requests`` float64[5, n]: prompt tokens, waited, TTFT, TPOT, e2e; ``c`` float64[8] =
-    a1..a4, d1..d4.
+    ``requests`` float64[5, n]: prompt tokens, waited, TTFT, TPOT, e2e; ``table`` float64[3, 8]
+    of :class:`scheduler.latency.StepLatency`.
     """
     prompts, waited_s = requests[0], requests[1]
     ttft_s, tpot_s, e2e_s = requests[2], requests[3], requests[4]
@@ -139,12 +140,14 @@ def _fill_tables(requests, outputs, c, run_s, slack_s):  # type: ignore[no-untyp
         promised += has_promise
         for size in range(run_s.shape[0]):
             b = size + 1.0
-            prefill = (c[0] * b + c[2]) * prompts[i] + c[1] * b + c[3]
+            tokens = b * prompts[i]
+            squares = tokens * prompts[i]
+            prefill = work_seconds(table, 0.0, squares, 0.0, 0.0, 0.0, tokens, prompts[i])
             for q in range(outputs.shape[1]):
-                tokens = outputs[i, q]
-                context = prompts[i] + (tokens - 1.0) / 2.0
-                token_s = (c[4] * b + c[6]) * context + c[5] * b + c[7]
-                run = prefill + tokens * token_s
+                answer = outputs[i, q]
+                context = prompts[i] + (answer - 1.0) / 2.0
+                token_s = work_seconds(table, 0.0, 0.0, 0.0, b, b * context, 0.0, 0.0)
+                run = prefill + answer * token_s
                 run_s[size, i, q] = run
                 slack = min(e2e_s[i] - run, ttft_s[i] - prefill) - waited_s[i]
                 kept = has_promise and token_s <= tpot_s[i]

@@ -11,7 +11,7 @@ def warm_up() -> None:
 
     Cost: about 5 s the first time on a machine, 50 ms from the cache.
     """
-    latency = StepLatency(prefill=(0, 0, 0, 1), decode=(0, 0, 0, 1))
+    latency = StepLatency.linear(step_s=1.0)
     problem = AnnealProblem.create(
         prompt_tokens=[1, 1, 1], output_tokens=[1, 2, 3], max_batch=2, latency=latency, e2e_s=1e-3
     )

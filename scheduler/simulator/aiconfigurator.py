@@ -86,7 +86,7 @@ def step_time(breakdown: Breakdown) -> StepTime:
         decodes=_DECODES,
         context=_CONTEXT,
     )
-    return StepTime(np.zeros(9), by_tokens, heads, Attention(*attention))
+    return StepTime(np.zeros((3, 8)), by_tokens, heads, Attention(*attention))
 
 
 def _prompt_attention(whole: Floats) -> Floats:

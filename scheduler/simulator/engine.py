@@ -19,10 +19,19 @@ _MANY_STEPS = 1 << 40
 
 # How long an engine idles when its policy holds everybody back.
 _HELD_STEP_S = 0.01
-_WAITING, _OPEN = int(Count.WAITING), int(Count.OPEN)
+_WAITING, _OPEN, _RUNNING = int(Count.WAITING), int(Count.OPEN), int(Count.RUNNING)
 
 # What the latency model learns from, in the order of `Driver.observe_steps`.
-_OBSERVED = [Log.PREFILLS, Log.PREFILL_TOKENS, Log.DECODES, Log.CONTEXT_TOKENS, Log.STEP_S]
+_OBSERVED = [
+    Log.PRODUCTS,
+    Log.SQUARES,
+    Log.PREFILL_CACHED,
+    Log.DECODES,
+    Log.CONTEXT_TOKENS,
+    Log.PREFILL_TOKENS,
+    Log.LONGEST,
+    Log.STEP_S,
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +56,7 @@ class SimulatedEngine:
 
     Deterministic as far as the policy is. ``limits.kv_tokens`` is the memory, rounded down to
     whole blocks; ``None`` as ``kv_tokens`` of the constructor means memory is no limit. The log
-    of all steps is kept (88 bytes each) as :meth:`steps`.
+    of all steps is kept (112 bytes each) as :meth:`steps`.
     """
 
     def __init__(
@@ -81,6 +90,7 @@ class SimulatedEngine:
         self._done: list[int] = []
         self._log: list[Floats] = []
         self._applied: StepDecision | None = None
+        self._paused = np.zeros(0, dtype=np.int64)
         self._disordered = False
 
     @property
@@ -154,16 +164,26 @@ class SimulatedEngine:
         self._apply(decision)
         stands_until_s = self.driver.stands_until_s
         limit = self._rules.max_batched_tokens
-        ran = run(
-            self._state,
+        arguments = (
             self._rules,
             self._step_time,
             min(until_s, stands_until_s) if stands_until_s > now_s else until_s,
             _MANY_STEPS if stands_until_s > now_s else 1,
             limit if decision.token_budget is None else min(decision.token_budget, limit),
         )
+        ran = run(self._state, *arguments)
+        if not ran and len(self._paused):
+            # Nobody whom the policy let in could run; those it made sit out can.
+            self._pause(self._paused[:0])
+            ran = run(self._state, *arguments)
         self._report()
         return bool(ran)
+
+    def _pause(self, numbers: Ints) -> None:
+        """Let these sit out, and nobody else."""
+        self._state.paused[self._paused] = 0
+        self._state.paused[numbers] = 1
+        self._paused = numbers
 
     def _apply(self, decision: StepDecision) -> None:
         for number in self._number[decision.preempt].tolist():
@@ -180,6 +200,11 @@ class SimulatedEngine:
                 self._number[held],
                 np.zeros(len(self._requests), dtype=np.uint8),
             )
+        if decision.running is not None and decision is not self._applied:
+            mark = np.zeros(len(self._requests), dtype=np.uint8)
+            _reorder(self._state, self._number[decision.running], mark)
+        if len(decision.held) or len(self._paused):
+            self._pause(self._number[decision.held])
         self._applied = decision
 
     def _report(self) -> None:
@@ -257,6 +282,23 @@ def _enqueue(state, number):  # type: ignore[no-untyped-def]
     state.queue[counts[_OPEN]] = number
     counts[_OPEN] += 1
     counts[_WAITING] += 1
+
+
+@njit(cache=True)
+def _reorder(state, order, mark):  # type: ignore[no-untyped-def]
+    """Put the running in order; those not named come last, as they stood."""
+    before = state.running[: state.counts[_RUNNING]].copy()
+    mark[before] = 1
+    at = 0
+    for number in order:
+        if mark[number] == 1:
+            mark[number] = 2
+            state.running[at] = number
+            at += 1
+    for number in before:
+        if mark[number] == 1:
+            state.running[at] = number
+            at += 1
 
 
 @njit(cache=True)

@@ -81,7 +81,7 @@ def _schedule(state, rules, budget):  # type: ignore[no-untyped-def]
     while at < counts[_RUNNING] and left > 0:
         number = state.running[at]
         tokens = 0
-        if state.ended[number] == 0:
+        if state.ended[number] == 0 and state.paused[number] == 0:
             known = state.prompt[number] + state.generated[number]
             tokens = min(known - state.computed[number], left)
         if tokens == 0:
@@ -151,26 +151,31 @@ def _admit(state, rules, left):  # type: ignore[no-untyped-def]
 def _duration_s(state, model):  # type: ignore[no-untyped-def]
     """Seconds of the step as scheduled; also writes its row of the log."""
     counts = state.counts
-    prefills = chunk = decodes = context = longest = 0
+    prefills = chunk = decodes = context = longest = cached_prefills = longest_chunk = 0
     shortest = 1 << 60
-    work = 0.0
+    products = squares = 0.0
     for k in range(counts[_RUNNING]):
         number = state.running[k]
         tokens, cached = state.scheduled[number], state.computed[number]
         if tokens > 1:
             prefills += 1
             chunk += tokens
-            work += tokens * (cached + 0.5 * tokens)
+            products += tokens * cached
+            squares += tokens * tokens
+            cached_prefills += cached
+            longest_chunk = max(longest_chunk, tokens)
         elif tokens == 1:
             decodes += 1
             context += cached
             shortest, longest = min(shortest, cached), max(longest, cached)
-    seconds = batch_seconds(prefills, chunk, work, decodes, context, shortest, longest, model)
+    work = (products, squares, cached_prefills, decodes, context, chunk, longest_chunk)
+    seconds = batch_seconds(prefills, work, shortest, longest, model)
     row = state.log[counts[_LOGGED]]
     row[0], row[1] = state.clock[_NOW], seconds
     row[2], row[3] = counts[_WAITING], counts[_RUNNING]
     row[4], row[5], row[6], row[7] = prefills, chunk, decodes, context
-    row[8], row[9], row[10] = counts[_PREEMPTED], work, counts[_FREE]
+    row[8], row[9] = counts[_PREEMPTED], counts[_FREE]
+    row[10], row[11], row[12], row[13] = products, squares, cached_prefills, longest_chunk
     counts[_LOGGED] += 1
     return seconds
 

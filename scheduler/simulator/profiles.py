@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import product
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from predictor.errors import InputError
-from scheduler.latency import LatencyFitter, StepLatency
+from scheduler.latency import StepLatency, StepWork
+from scheduler.latency_fitter import LatencyFitter
 from scheduler.simulator import aiconfigurator
 from scheduler.simulator.engine import EngineRules
 from scheduler.simulator.step_time import StepTime
@@ -81,9 +83,12 @@ class EngineProfile:
             for context in (64, 512, 2048):
                 if decodes <= self.limits.max_num_seqs:
                     self._observe(fitter, 0, 0, decodes, context)
-        for tokens in (32, 128, 512, self.limits.max_batched_tokens):
-            for decodes in (0, 16):
-                self._observe(fitter, 1, tokens, min(decodes, self.limits.max_num_seqs), 512)
+        most = self.limits.max_batched_tokens
+        chunks = {min(tokens, most) for tokens in (16, 64, 256, 1024, 4096, most)}
+        for tokens, cached, decodes in product(sorted(chunks), (0, 512, 4096), (0, 4, 16, 64)):
+            if decodes <= self.limits.max_num_seqs:
+                for prefills in (1, 2, 4):
+                    self._observe(fitter, prefills, tokens, decodes, 512, cached)
         latency = fitter.fit()
         if latency is None:
             raise InputError(f"engine profile {self.name}: its step times make no latency model")
@@ -111,15 +116,23 @@ class EngineProfile:
         return replace(self, name=f"{self.name}/{factor:g}", step_time=scaled)
 
     def _observe(
-        self, fitter: LatencyFitter, prefills: int, tokens: int, decodes: int, context: int
+        self,
+        fitter: LatencyFitter,
+        prefills: int,
+        tokens: int,
+        decodes: int,
+        context: int,
+        cached: int = 0,
     ) -> None:
-        fitter.observe(
+        work = StepWork.alike(
             prefills=prefills,
             prefill_tokens=tokens,
             decodes=decodes,
             context_tokens=decodes * context,
-            step_s=self.step_time.seconds_of(prefills, tokens, decodes, context),
+            cached=cached,
         )
+        step_s = self.step_time.seconds_of(prefills, tokens, decodes, context, cached)
+        fitter.observe(work, step_s)
 
 
 def profile_names() -> list[str]:
@@ -168,14 +181,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _built_in(name: str) -> EngineProfile:
     decode, prefill, kv_tokens, batched = _LLAMA_8B[name.removesuffix(f"-{_MODEL}")]
-    latency = StepLatency(
-        # Time per token of all prompts: it neither grows nor shrinks with their number.
-        prefill=(prefill[1], 0.0, 0.0, prefill[0]),
-        decode=(decode[2], decode[1], 0.0, decode[0]),
+    latency = StepLatency.linear(
+        step_s=decode[0],
+        decode_s=decode[1],
+        context_token_s=decode[2],
+        prefill_step_s=prefill[0],
+        prompt_token_s=prefill[1],
+        squared_token_s=prefill[2],
     )
     return EngineProfile(
         name=name,
-        step_time=StepTime.of_latency(latency, squared_s=prefill[2]),
+        step_time=StepTime.of_latency(latency),
         limits=Limits(max_num_seqs=256, max_batched_tokens=batched, kv_tokens=kv_tokens),
         rules=EngineRules(asynchronous=True),
     )
@@ -205,7 +221,9 @@ def _from_file(path: Path) -> EngineProfile:
             rules=EngineRules(**content.get("rules", {})),
             template_tokens=int(content.get("template_tokens", 0)),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except InputError as error:
+        raise InputError(f"engine profile {path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"engine profile {path} is not one that `slotwise profile` wrote: {error!r}"
         ) from error

@@ -49,8 +49,11 @@ class Log(IntEnum):
     DECODES = 6
     CONTEXT_TOKENS = 7
     PREEMPTED = 8
-    PREFILL_WORK = 9
-    FREE_BLOCKS = 10
+    FREE_BLOCKS = 9
+    PRODUCTS = 10  # the rest of what `StepWork` has
+    SQUARES = 11
+    PREFILL_CACHED = 12
+    LONGEST = 13
 
 
 class Rules(NamedTuple):
@@ -89,6 +92,7 @@ class State(NamedTuple):
     finish_s: Floats
     preemptions: Ints
     scheduled: Ints  # tokens in the present step
+    paused: Ints  # 1: it runs, and computes nothing until told otherwise
     ended: Bytes  # 1 once the last token is out
     running: Ints  # lists of request numbers
     queue: Ints
@@ -136,6 +140,7 @@ _INTS = (
     "ghost_blocks",
     "preemptions",
     "scheduled",
+    "paused",
     "queue",
     "admitted",
     "finished",

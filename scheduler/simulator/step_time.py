@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numba import njit
 
-from scheduler.latency import StepLatency
+from scheduler.latency import StepLatency, StepWork, work_seconds
 from scheduler.snapshot import Floats, Ints
 
 
@@ -35,9 +35,8 @@ class Attention(NamedTuple):
 class StepTime(NamedTuple):
     """Seconds of one engine step, the sum of three parts; any may be zero.
 
-    ``linear``, float64[9]: the prefill and decode coefficients of
-    :class:`scheduler.latency.StepLatency`, then seconds per squared prefill token, where a
-    chunk of c tokens over u cached ones counts c^2 + 2cu. ``by_tokens`` and ``by_sequences``:
+    ``linear``, float64[3, 8]: the ``table`` of :class:`scheduler.latency.StepLatency`.
+    ``by_tokens`` and ``by_sequences``:
     float64[n + 1], seconds by the tokens and by the sequences of the step, extended linearly.
     """
 
@@ -47,10 +46,9 @@ class StepTime(NamedTuple):
     attention: Attention
 
     @classmethod
-    def of_latency(cls, latency: StepLatency, *, squared_s: float = 0.0) -> Self:
+    def of_latency(cls, latency: StepLatency) -> Self:
         """A step time that follows the linear model exactly."""
-        linear = np.array([*latency.prefill, *latency.decode, squared_s])
-        return cls(linear, np.zeros(2), np.zeros(2), no_attention())
+        return cls(latency.table.copy(), np.zeros(2), np.zeros(2), no_attention())
 
     def seconds(self, chunks: Ints, cached: Ints) -> float:
         """Seconds of a step that gives ``chunks[i]`` tokens to sequence i over ``cached[i]``.
@@ -59,14 +57,18 @@ class StepTime(NamedTuple):
         """
         return float(_of_batch(chunks, cached, self))
 
-    def seconds_of(self, prefills: int, prefill_tokens: int, decodes: int, context: int) -> float:
-        """Seconds of a step of equal prompts from their start and decodes of equal context."""
-        work = prefill_tokens**2 / max(prefills, 1) / 2
-        return float(
-            batch_seconds(
-                prefills, prefill_tokens, work, decodes, decodes * context, context, context, self
-            )
+    def seconds_of(
+        self, prefills: int, prefill_tokens: int, decodes: int, context: int, cached: int = 0
+    ) -> float:
+        """Seconds of a step of equal chunks over ``cached`` tokens and decodes of equal context."""
+        work = StepWork.alike(
+            prefills=prefills,
+            prefill_tokens=prefill_tokens,
+            decodes=decodes,
+            context_tokens=decodes * context,
+            cached=cached,
         )
+        return float(batch_seconds(prefills, tuple(map(float, work)), context, context, self))
 
 
 def no_attention() -> Attention:
@@ -77,45 +79,41 @@ def no_attention() -> Attention:
 
 
 @njit(cache=True)
-def batch_seconds(  # type: ignore[no-untyped-def]
-    prefills, chunk, work, decodes, context, shortest, longest, model
-):
-    """Seconds of a step from its totals.
+def batch_seconds(prefills, work, shortest, longest, model):  # type: ignore[no-untyped-def]
+    """Seconds of a step: its prefills, its :class:`scheduler.latency.StepWork` as a tuple.
 
-    ``chunk``: prefill tokens; ``work``: sum of c*u + c^2/2 over the prefills; ``context``,
-    ``shortest``, ``longest``: cached tokens of the decodes, summed and at the extremes.
+    ``shortest``, ``longest``: cached tokens of the decodes at the extremes.
     """
-    seconds = _line(model.by_tokens, chunk + decodes) + _line(
-        model.by_sequences, prefills + decodes
+    products, squares, cached, decodes, context, chunk, longest_chunk = work
+    seconds = _line(model.by_tokens, int(chunk + decodes))
+    seconds += _line(model.by_sequences, int(prefills + decodes))
+    seconds += work_seconds(
+        model.linear, products, squares, cached, decodes, context, chunk, longest_chunk
     )
-    linear = model.linear
-    if prefills > 0:
-        mean = chunk / prefills
-        seconds += (linear[0] * prefills + linear[2]) * mean + linear[1] * prefills + linear[3]
-        seconds += linear[8] * 2.0 * work
-    if decodes > 0:
-        mean = context / decodes
-        seconds += (linear[4] * decodes + linear[6]) * mean + linear[5] * decodes + linear[7]
-    if prefills > 0 and decodes > 0:
-        seconds -= min(linear[3], linear[7])
-    return seconds + _attention_s(chunk, work, decodes, context, shortest, longest, model.attention)
+    # Causal attention: a token sees those before it.
+    seen = products + 0.5 * squares
+    return seconds + _attention_s(chunk, seen, decodes, context, shortest, longest, model.attention)
 
 
 @njit(cache=True)
 def _of_batch(chunks, cached, model):  # type: ignore[no-untyped-def]
-    prefills = chunk = decodes = context = longest = 0
-    work = 0.0
+    prefills = chunk = decodes = context = longest = cached_prefills = longest_chunk = 0
+    products = squares = 0.0
     shortest = 1 << 60
     for i in range(len(chunks)):
         if chunks[i] > 1:
             prefills += 1
             chunk += chunks[i]
-            work += chunks[i] * (cached[i] + 0.5 * chunks[i])
+            products += chunks[i] * cached[i]
+            squares += chunks[i] * chunks[i]
+            cached_prefills += cached[i]
+            longest_chunk = max(longest_chunk, chunks[i])
         elif chunks[i] == 1:
             decodes += 1
             context += cached[i]
             shortest, longest = min(shortest, cached[i]), max(longest, cached[i])
-    return batch_seconds(prefills, chunk, work, decodes, context, shortest, longest, model)
+    work = (products, squares, cached_prefills, decodes, context, chunk, longest_chunk)
+    return batch_seconds(prefills, work, shortest, longest, model)
 
 
 @njit(cache=True)

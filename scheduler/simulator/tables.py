@@ -47,7 +47,7 @@ def read_tables(folder: Path, *, layers: int) -> StepTime:
     each = _sum(folder / "dense.csv", dense, _PER_LAYER | optional, tokens)
     heads = dict.fromkeys(_ONCE_BY_SEQUENCES, 1)
     return StepTime(
-        linear=np.zeros(9),
+        linear=np.zeros((3, 8)),
         by_tokens=once + layers * each,
         by_sequences=_sum(folder / "per_sequence.csv", by_sequence, heads, tokens[:4097]),
         attention=_attention(folder, layers),

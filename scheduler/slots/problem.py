@@ -6,6 +6,7 @@ from enum import IntEnum
 import numpy as np
 from numba import njit
 
+from scheduler.latency import Scenario, work_seconds
 from scheduler.lengths import fill_known_atoms
 from scheduler.slots.config import SlotConfig
 from scheduler.snapshot import ATOMS, Column, Floats, Ints, Snapshot
@@ -15,6 +16,8 @@ _ARRIVAL_S, _PROMPT_TOKENS = int(Column.ARRIVAL_S), int(Column.PROMPT_TOKENS)
 _PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
 _FIRST_S, _TARGET_TTFT_S = int(Column.FIRST_TOKEN_S), int(Column.TTFT_S)
 _TARGET_TPOT_S, _TARGET_E2E_S = int(Column.TPOT_S), int(Column.E2E_S)
+
+_DECODE, _PREFILL = int(Scenario.DECODE), int(Scenario.PREFILL)
 
 # However little the running leave of a step: some of a prompt is computed in each.
 _MOST_STRETCHED = 10.0
@@ -79,11 +82,9 @@ class SlotProblem:
             atoms,
         )
         slots, latency = snapshot.limits.max_num_seqs, snapshot.latency
-        _read(
-            values, atoms, latency.prefill, latency.decode, snapshot.now_s, slots, facts, waited_s
-        )
+        _read(values, atoms, latency.table, snapshot.now_s, slots, facts, waited_s)
         token_s, stretch = _pace(
-            values, atoms, len(running), latency.prefill, latency.decode, slots, config.chunk_margin
+            values, atoms, len(running), latency.table, slots, config.chunk_margin
         )
         facts[:, : Fact.TTFT_DUE_S] *= stretch
         return cls(
@@ -108,16 +109,16 @@ def _side_by_side(left, right):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _added_prefill_s(tokens, prefill, decode):  # type: ignore[no-untyped-def]
+def _added_prefill_s(tokens, table):  # type: ignore[no-untyped-def]
     """What a prefill of so many tokens adds to a step that decodes anyway."""
     if tokens <= 0.0:
         return 0.0
-    fixed_s = prefill[1] + prefill[3] - min(prefill[3], decode[3])
-    return (prefill[0] + prefill[2]) * tokens + fixed_s
+    alone_s = work_seconds(table, 0.0, tokens * tokens, 0.0, 0.0, 0.0, tokens, tokens)
+    return alone_s - min(table[_PREFILL, -1], table[_DECODE, -1])
 
 
 @njit(cache=True)
-def _read(values, atoms, prefill, decode, now_s, slots, facts, waited_s):  # type: ignore[no-untyped-def]
+def _read(values, atoms, table, now_s, slots, facts, waited_s):  # type: ignore[no-untyped-def]
     """Fill ``facts`` and ``waited_s``."""
     for i in range(values.shape[1]):
         arrival_s, generated = values[_ARRIVAL_S, i], values[_GENERATED, i]
@@ -130,8 +131,8 @@ def _read(values, atoms, prefill, decode, now_s, slots, facts, waited_s):  # typ
             due_s = -np.inf
         tpot_s = values[_TARGET_TPOT_S, i]
         context = prompt + generated + atoms[i].mean() / 2.0
-        facts[i, 0] = _added_prefill_s(values[_PREFILL_LEFT, i], prefill, decode)
-        facts[i, 1] = _added_prefill_s(prompt + generated, prefill, decode)
+        facts[i, 0] = _added_prefill_s(values[_PREFILL_LEFT, i], table)
+        facts[i, 1] = _added_prefill_s(prompt + generated, table)
         facts[i, 2] = due_s
         facts[i, 3] = arrival_s + e2e_s - now_s
         facts[i, 4] = tpot_s
@@ -139,13 +140,14 @@ def _read(values, atoms, prefill, decode, now_s, slots, facts, waited_s):  # typ
         facts[i, 6] = generated
         facts[i, 7] = 1.0 if min(ttft_s, tpot_s, e2e_s) < np.inf else 0.0
         # Its own part of a decode step, and its slot's share of what the step takes anyway.
-        own_s, shared_s = decode[0] * context + decode[1], decode[2] * context + decode[3]
+        shared_s = table[_DECODE, -1]
+        own_s = work_seconds(table, 0.0, 0.0, 0.0, 1.0, context, 0.0, 0.0) - shared_s
         facts[i, 8] = slots * own_s + shared_s
         waited_s[i] = now_s - arrival_s
 
 
 @njit(cache=True)
-def _pace(values, atoms, running, prefill, decode, slots, margin):  # type: ignore[no-untyped-def]
+def _pace(values, atoms, running, table, slots, margin):  # type: ignore[no-untyped-def]
     """token_s and stretch of :class:`SlotProblem`."""
     n = values.shape[1]
     context = prefills_s = tokens = 0.0
@@ -157,13 +159,13 @@ def _pace(values, atoms, running, prefill, decode, slots, margin):  # type: igno
         to_come = atoms[i].mean()
         if i < decoding:
             context += (prompt + generated + to_come / 2.0) / decoding
-        prefills_s += _added_prefill_s(prompt, prefill, decode)
+        prefills_s += _added_prefill_s(prompt, table)
         tokens += generated + to_come
         pace_s = min(pace_s, values[_TARGET_TPOT_S, i] / margin)
     if n == 0:
         return 1.0, 1.0
     busy = min(n, slots)
-    decode_s = (decode[0] * busy + decode[2]) * context + decode[1] * busy + decode[3]
+    decode_s = work_seconds(table, 0.0, 0.0, 0.0, float(busy), busy * context, 0.0, 0.0)
     token_s = decode_s + prefills_s / n * busy / max(tokens / n, 1.0)
     if decode_s < pace_s < np.inf:
         return min(token_s, pace_s), min(pace_s / (pace_s - decode_s), _MOST_STRETCHED)

@@ -93,13 +93,16 @@ def _steps(rows: Floats) -> tuple[StepRecord, ...]:
             running=int(row[Log.RUNNING]),
             prefills=int(row[Log.PREFILLS]),
             prefill_tokens=int(row[Log.PREFILL_TOKENS]),
-            prefill_context_tokens=0,
+            prefill_context_tokens=int(row[Log.PREFILL_CACHED]),
             decodes=int(row[Log.DECODES]),
             context_tokens=int(row[Log.CONTEXT_TOKENS]),
             preempted=int(count),
             schedule_s=nan,
             added_s=nan,
             step_s=float(row[Log.STEP_S]),
+            prefill_products=int(row[Log.PRODUCTS]),
+            prefill_squares=int(row[Log.SQUARES]),
+            longest_prefill=int(row[Log.LONGEST]),
         )
         for row, count in zip(rows[::stride], preempted, strict=True)
     )

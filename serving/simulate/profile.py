@@ -6,13 +6,15 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from predictor.errors import InputError
-from scheduler.latency import LatencyFitter, StepLatency
+from scheduler.latency import StepLatency
+from scheduler.latency_fitter import LatencyFitter
+from scheduler.latency_report import FitReport
 from scheduler.slo import Slo
 from scheduler.snapshot import Limits
 from serving import steplog
@@ -51,7 +53,7 @@ def run_profile(config: ProfileConfig, console: Console) -> None:
         steps = list(steplog.read(config.step_log))
     else:
         steps, template_tokens = _record(config, console)
-    latency, errors = _fit(steps, str(config.step_log or config.model))
+    latency, report = _fit(steps, str(config.step_log or config.model))
     limits = Limits(config.max_num_seqs, config.max_batched_tokens, config.kv_tokens)
     document = {
         "name": config.model,
@@ -60,43 +62,28 @@ def run_profile(config: ProfileConfig, console: Console) -> None:
         "rules": {},
         "template_tokens": template_tokens,
         "steps": len(steps),
-        "median_error": median(errors),
+        "fit": asdict(report),
     }
     write_atomically(config.output, json.dumps(document, indent=1) + "\n")
     console.print(
-        f"{len(steps)} steps, median error of the fit {median(errors):.1%}; "
+        f"{len(steps)} steps, the fit is off by {report.mape:.1%} in the mean; "
         f"profile: {config.output}",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _fit(steps: Sequence[StepRecord], source: str) -> tuple[StepLatency, list[float]]:
+def _fit(steps: Sequence[StepRecord], source: str) -> tuple[StepLatency, FitReport]:
+    timed = np.array([(*step.work, step.step_s) for step in steps if step.step_s]).reshape(-1, 8)
     fitter = LatencyFitter()
-    timed = [step for step in steps if step.step_s]
-    for step in timed:
-        fitter.observe(
-            prefills=step.prefills,
-            prefill_tokens=step.prefill_tokens,
-            decodes=step.decodes,
-            context_tokens=step.context_tokens,
-            step_s=step.step_s or 0.0,
-        )
+    fitter.observe_all(timed)
     latency = fitter.fit()
     if latency is None:
         raise InputError(
             f"{source}: {len(timed)} timed steps are too few for a profile; let the engine run "
             "longer with SLOTWISE_STEP_LOG set"
         )
-    errors = [
-        abs(
-            latency.step_s(s.prefills, s.prefill_tokens, s.decodes, s.context_tokens)
-            / (s.step_s or 1.0)
-            - 1
-        )
-        for s in timed
-    ]
-    return latency, errors
+    return latency, FitReport.of(latency, timed)
 
 
 def _record(config: ProfileConfig, console: Console) -> tuple[list[StepRecord], int]:

@@ -10,7 +10,9 @@ from scheduler.slo import Slo
 from scheduler.snapshot import Limits
 from scheduler.tracker import Arrival
 
-LATENCY = StepLatency(prefill=(0.5e-3, 0.0, 0.0, 8e-3), decode=(1e-7, 0.7e-3, 0.0, 37e-3))
+LATENCY = StepLatency.linear(
+    step_s=37e-3, decode_s=0.7e-3, context_token_s=1e-7, prefill_step_s=8e-3, prompt_token_s=0.5e-3
+)
 LIMITS = Limits(max_num_seqs=4, max_batched_tokens=512, kv_tokens=100_000)
 CODE = Slo(e2e_s=30.0)
 CHAT = Slo(ttft_s=5.0, tpot_s=0.1)

@@ -8,6 +8,7 @@ import pytest
 
 from scheduler.decision import Plan, StepDecision
 from scheduler.driver import MAX_PLAN_AGE_S, Driver
+from scheduler.latency import StepWork
 
 
 @dataclass
@@ -123,19 +124,18 @@ def test_a_policy_that_overruns_means_arrival_order(limits, latency, arrival):
     assert driver.fallbacks == 1
 
 
-def test_arrival_order_until_the_latency_model_is_fitted(limits, latency, arrival):
+def test_arrival_order_until_the_latency_model_is_fitted(limits, latency, arrival, caplog):
+    caplog.set_level(logging.INFO)
     driver = Driver(policy=Scripted(), limits=limits, time_box_s=10.0)
     handles = [driver.tracker.arrived(arrival(name)) for name in "ab"]
     assert driver.decide(now_s=0.0).order.tolist() == handles
     assert driver.fallbacks == 0
     for step in range(400):
         decodes = 1 + step % 4
-        driver.observe_step(
-            prefills=0,
-            prefill_tokens=0,
-            decodes=decodes,
-            context_tokens=10 * step * decodes,
-            step_s=latency.step_s(0, 0, decodes, 10 * step * decodes),
-        )
+        work = StepWork(decodes=decodes, decode_cached=10 * step * decodes)
+        driver.observe_step(work, latency.seconds(work))
     assert driver.latency is not None
+    assert driver.untrained == 1
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "waits for the latency model" in caplog.text
     assert driver.decide(now_s=0.0).order.tolist() == handles[::-1]

@@ -1,206 +1,166 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from scheduler.latency import FitConfig, LatencyFitter, StepLatency
+from predictor.errors import InputError
+from scheduler.latency import NAMES, Scenario, StepLatency, StepWork
 
-TRUTH = StepLatency(prefill=(3e-5, 1e-3, 2e-5, 0.03), decode=(2e-6, 2e-3, 1e-5, 0.02))
-TWICE = StepLatency(prefill=(6e-5, 2e-3, 4e-5, 0.06), decode=(4e-6, 4e-3, 2e-5, 0.04))
+TRUTH = StepLatency(
+    whole=(4e-8, 2e-8, 1e-6, 2e-3, 2e-6, 3e-5, 2e-5, 0.03),
+    decode=(0, 0, 0, 2e-3, 2e-6, 0, 0, 0.02),
+)
 
 coefficient = st.floats(0, 1e-2)
+models = st.tuples(*[coefficient] * len(NAMES))
 latencies = st.builds(
-    StepLatency, prefill=st.tuples(*[coefficient] * 4), decode=st.tuples(*[coefficient] * 4)
+    StepLatency,
+    whole=models,
+    decode=st.none() | models,
+    prefill=st.none() | models,
+    mixed=st.none() | models,
 )
 counts = st.integers(0, 64)
 tokens = st.integers(1, 4000)
 
 
-def drive(fitter, truth, steps, *, seed=0, noise=0.0, stalls=0.0, prefill_share=0.2, every=50):
-    rng = np.random.default_rng(seed)
-    for step in range(steps):
-        prefills = int(rng.integers(1, 4)) if rng.random() < prefill_share else 0
-        decodes = int(rng.integers(0 if prefills else 1, 17))
-        observation = {
-            "prefills": prefills,
-            "prefill_tokens": prefills * int(rng.integers(10, 800)),
-            "decodes": decodes,
-            "context_tokens": decodes * int(rng.integers(20, 1500)),
-        }
-        seconds = truth.step_s(**observation) * np.exp(noise * rng.normal())
-        if rng.random() < stalls:
-            seconds += 0.25
-        fitter.observe(**observation, step_s=float(seconds))
-        if step % every == every - 1:
-            fitter.fit()
-    return fitter.fit()
+@pytest.mark.parametrize("bad", [(1, 2, 3), (1,) * 7 + (-1e-9,), (1,) * 7 + (float("nan"),)])
+def test_refuses_what_is_no_model(bad):
+    for name in ("whole", "decode", "prefill", "mixed"):
+        with pytest.raises(ValueError, match=f"{name} is"):
+            replace(TRUTH, **{name: bad})
 
 
-def assert_close(fit, truth, share):
-    count, length = np.meshgrid([1.0, 4.0, 16.0], [50.0, 500.0, 1500.0])
-    assert_allclose(fit.decode_s(count, length), truth.decode_s(count, length), rtol=share)
-    count, length = np.meshgrid([1.0, 3.0], [50.0, 300.0, 800.0])
-    assert_allclose(fit.prefill_s(count, length), truth.prefill_s(count, length), rtol=share)
+def test_formulas():
+    assert TRUTH.decode_s(4, 500) == pytest.approx(2e-6 * 2000 + 8e-3 + 0.02)
+    # Two chunks of 100 tokens over 50 each.
+    expected = 4e-8 * 1e4 + 2e-8 * 2e4 + 1e-6 * 100 + 3e-5 * 200 + 2e-5 * 100 + 0.03
+    assert TRUTH.prefill_s(2, 100, 50) == pytest.approx(expected)
+    assert TRUTH.step_s(2, 200, 4, 2000, 50) == pytest.approx(expected + 2e-6 * 2000 + 8e-3)
 
 
-class TestStepLatency:
-    @pytest.mark.parametrize("bad", [(1, 2, 3), (1, 2, 3, -1e-9), (1, 2, 3, float("nan"))])
-    def test_refuses_what_is_no_model(self, bad):
-        with pytest.raises(ValueError, match="decode is"):
-            StepLatency(prefill=(0, 0, 0, 0), decode=bad)
-
-    def test_formulas(self):
-        assert TRUTH.prefill_s(2, 100) == pytest.approx(3e-5 * 200 + 2e-3 + 2e-3 + 0.03)
-        assert TRUTH.decode_s(4, 500) == pytest.approx(2e-6 * 2000 + 8e-3 + 5e-3 + 0.02)
-
-    @given(latencies, tokens)
-    def test_no_sequences_cost_no_time(self, latency, length):
-        assert latency.prefill_s(0, length) == latency.decode_s(0, length) == 0
-        assert latency.step_s(0, 0, 0, 0) == 0
-
-    @given(latencies, counts, tokens, counts, tokens)
-    def test_mixed_step_pays_the_constant_once(self, latency, prefills, length, decodes, context):
-        mixed = latency.step_s(prefills, prefills * length, decodes, decodes * context)
-        prefill = latency.prefill_s(prefills, length)
-        decode = latency.decode_s(decodes, context)
-        shared = min(latency.prefill[3], latency.decode[3]) if prefills and decodes else 0
-        assert mixed == pytest.approx(prefill + decode - shared)
-        assert mixed >= max(prefill, decode) - 1e-9
-
-    @given(latencies, st.integers(1, 64), tokens, st.integers(0, 50))
-    def test_closed_form_is_the_sum_of_the_steps(self, latency, count, context, steps):
-        total = sum(latency.decode_s(count, context + k) for k in range(steps))
-        assert latency.decode_total_s(count, context, steps) == pytest.approx(total)
-
-    def test_arrays_and_numbers_agree(self):
-        steps = np.array([(0, 0, 3, 900), (2, 64, 0, 0), (1, 30, 5, 70), (0, 0, 0, 0)])
-        one_by_one = [TRUTH.step_s(*(float(x) for x in step)) for step in steps]
-        assert_allclose(TRUTH.step_s(*steps.T), one_by_one)
-        assert TRUTH.decode_total_s(np.ones(3), 10, np.array([1, 2, 3])).shape == (3,)
-
-    @given(latencies, st.floats(0, 5), st.integers(0, 64), tokens, st.integers(0, 9000))
-    def test_the_largest_prefill_fits_and_one_token_more_does_not(
-        self, latency, bound_s, decodes, context, at_most
-    ):
-        batch = {"decodes": decodes, "context_tokens": decodes * context}
-        most = latency.largest_prefill(bound_s, **batch, at_most=at_most)
-        assert 0 <= most <= at_most
-        if most > 0:
-            assert latency.step_s(1, most, *batch.values()) <= bound_s
-        if most < at_most:
-            assert latency.step_s(1, most + 1, *batch.values()) > bound_s
-
-    def test_the_largest_prefill_by_hand(self):
-        # 0.03 + 1e-3 + 5e-5 a token; two decodes over 200 tokens each add 6.8e-3.
-        assert TRUTH.largest_prefill(0.0411, decodes=0, context_tokens=0, at_most=900) == 202
-        assert TRUTH.largest_prefill(0.0411, decodes=2, context_tokens=400, at_most=900) == 66
-        assert TRUTH.largest_prefill(0.0411, decodes=0, context_tokens=0, at_most=100) == 100
-        assert TRUTH.largest_prefill(np.inf, decodes=2, context_tokens=400, at_most=900) == 900
-        for bound_s in (0.031, 0.0, -1.0, -np.inf):
-            assert TRUTH.largest_prefill(bound_s, decodes=0, context_tokens=0, at_most=900) == 0
-        assert TRUTH.largest_prefill(1.0, decodes=0, context_tokens=0, at_most=0) == 0
-
-    @given(latencies)
-    def test_json_round_trip(self, latency):
-        assert StepLatency.from_dict(json.loads(json.dumps(latency.to_dict()))) == latency
-
-
-class TestFit:
-    @pytest.mark.parametrize("steps", [60, 1000])
-    def test_recovers_the_truth_without_noise(self, steps):
-        fit = drive(LatencyFitter(), TRUTH, steps)
-        assert_allclose(fit.decode, TRUTH.decode, rtol=0.02)
-        assert_allclose(fit.prefill, TRUTH.prefill, rtol=0.02)
-
-    def test_recovers_the_truth_from_noisy_steps(self):
-        assert_close(drive(LatencyFitter(), TRUTH, 4000, noise=0.02), TRUTH, 0.02)
-
-    @pytest.mark.parametrize(("steps", "share"), [(60, 0.05), (3000, 0.03)])
-    def test_stalls_do_not_bend_it(self, steps, share):
-        fit = drive(LatencyFitter(), TRUTH, steps, stalls=0.03, seed=1)
-        assert_close(fit, TRUTH, share)
-
-    def test_one_stall_moves_nothing(self):
-        fitter = LatencyFitter()
-        before = drive(fitter, TRUTH, 500, noise=0.02)
-        fitter.observe(prefills=0, prefill_tokens=0, decodes=8, context_tokens=800, step_s=0.3)
-        assert_close(fitter.fit(), before, 0.005)
-
-    @pytest.mark.parametrize(
-        "factor", [TWICE, StepLatency((1e-5, 5e-4, 1e-5, 0.015), (0, 0, 0, 0.01))]
+def test_each_kind_of_step_asks_its_expert():
+    kinds = {"decode": 2.0, "prefill": 3.0, "mixed": 4.0}
+    experts = StepLatency(
+        whole=(0,) * 7 + (1.0,), **{name: (0,) * 7 + (s,) for name, s in kinds.items()}
     )
-    def test_follows_a_changed_machine(self, factor):
-        fitter = LatencyFitter()
-        drive(fitter, TRUTH, 2000, noise=0.02)
-        assert_close(drive(fitter, factor, 1000, noise=0.02, seed=1), factor, 0.05)
+    assert experts.step_s(0, 0, 1, 9) == 2.0
+    assert experts.step_s(1, 9, 0, 0) == 3.0
+    assert experts.step_s(1, 9, 1, 9) == 4.0
+    for name in kinds:
+        alone = replace(experts, **{name: None})
+        assert alone.of(Scenario[name.upper()]) == experts.whole
 
-    def test_nothing_before_enough_distinct_decode_steps(self):
-        fitter = LatencyFitter(config=FitConfig(min_steps=4))
-        for context in (100, 100, 200, 200, 300, 100):
-            fitter.observe(
-                prefills=0, prefill_tokens=0, decodes=1, context_tokens=context, step_s=0.02
-            )
-            fitter.observe(prefills=1, prefill_tokens=9, decodes=0, context_tokens=0, step_s=0.03)
-            assert fitter.fit() is None
-        fitter.observe(prefills=0, prefill_tokens=0, decodes=1, context_tokens=400, step_s=0.02)
-        assert fitter.fit() is not None
 
-    def test_alike_batches_are_fitted_where_they_are(self):
-        fitter = LatencyFitter()
-        for step in range(300):
-            fitter.observe(
-                prefills=0, prefill_tokens=0, decodes=8, context_tokens=800 + 8 * step, step_s=0.05
-            )
-            if step % 20 == 19:
-                fitter.fit()
-        assert fitter.fit().decode_s(8, 200) == pytest.approx(0.05, rel=0.01)
+@given(latencies, tokens)
+def test_no_sequences_cost_no_time(latency, length):
+    assert latency.prefill_s(0, length) == latency.decode_s(0, length) == 0
+    assert latency.step_s(0, 0, 0, 0) == latency.seconds(StepWork()) == 0
 
-    def test_alike_batches_do_not_undo_an_earlier_fit(self):
-        fitter = LatencyFitter()
-        drive(fitter, TRUTH, 1000)
-        for step in range(5000):
-            seconds = TRUTH.step_s(0, 0, 8, 4000)
-            fitter.observe(
-                prefills=0, prefill_tokens=0, decodes=8, context_tokens=4000, step_s=seconds
-            )
-            if step % 100 == 99:
-                fitter.fit()
-        assert_close(fitter.fit(), TRUTH, 0.02)
 
-    def test_unseen_prefill_costs_what_decoded_tokens_do(self):
-        fit = drive(LatencyFitter(), TRUTH, 200, prefill_share=0)
-        assert fit.prefill == pytest.approx((fit.decode[1], 0, 0, fit.decode[3]), rel=1e-3)
+@given(models, counts, tokens, counts, tokens, counts)
+def test_one_model_for_all_pays_the_constant_once(whole, prefills, length, decodes, context, u):
+    latency = StepLatency(whole)
+    mixed = latency.step_s(prefills, prefills * length, decodes, decodes * context, u)
+    prefill = latency.prefill_s(prefills, length, u)
+    decode = latency.decode_s(decodes, context)
+    shared = whole[-1] if prefills and decodes else 0
+    assert mixed == pytest.approx(prefill + decode - shared)
+    assert mixed >= max(prefill, decode) - 1e-9
 
-    @given(st.lists(st.tuples(counts, tokens, counts, tokens, st.floats(1e-4, 10)), max_size=100))
-    def test_any_steps_give_a_model_or_none(self, steps):
-        fitter = LatencyFitter()
-        for prefills, length, decodes, context, seconds in steps:
-            fitter.observe(
-                prefills=prefills,
-                prefill_tokens=prefills * length,
-                decodes=decodes,
-                context_tokens=decodes * context,
-                step_s=seconds,
-            )
-            fit = fitter.fit()
-            assert fit is None or fit.prefill[3] >= fit.decode[3]
 
-    @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
-    def test_impossible_times_are_left_out(self, seconds):
-        fitter = LatencyFitter()
-        fitter.observe(prefills=0, prefill_tokens=0, decodes=1, context_tokens=9, step_s=seconds)
-        fitter.observe(prefills=0, prefill_tokens=0, decodes=0, context_tokens=0, step_s=0.1)
-        assert fitter.to_dict() == LatencyFitter().to_dict()
+@settings(deadline=None)
+@given(latencies, counts, tokens, counts, tokens, counts)
+def test_questions_and_works_agree(latency, prefills, length, decodes, context, cached):
+    question = (prefills, prefills * length, decodes, decodes * context)
+    work = StepWork.alike(
+        prefills=prefills,
+        prefill_tokens=prefills * length,
+        decodes=decodes,
+        context_tokens=decodes * context,
+        cached=cached,
+    )
+    assert latency.step_s(*question, cached) == pytest.approx(latency.seconds(work))
+    assert latency.seconds_of(np.array([work, work])) == pytest.approx([latency.seconds(work)] * 2)
 
-    @pytest.mark.parametrize("steps", [0, 30, 500])
-    def test_json_round_trip_goes_on_alike(self, steps):
-        fitter = LatencyFitter()
-        drive(fitter, TRUTH, steps, noise=0.02)
-        other = LatencyFitter.from_dict(json.loads(json.dumps(fitter.to_dict())))
-        assert drive(other, TWICE, 200, seed=3) == drive(fitter, TWICE, 200, seed=3)
 
-    def test_a_former_fit_is_refined(self):
-        assert_close(drive(LatencyFitter(latest=TRUTH), TWICE, 1000), TWICE, 0.02)
+@given(models, st.lists(st.tuples(tokens, tokens), min_size=1, max_size=5))
+def test_the_published_features_span_the_same_models(model, chunks):
+    """With x1 = sum c(u + c) and x3 = sum u the same step has the same time."""
+    latency, decodes, context = StepLatency(model), 3, 700
+    products, squares, cached, decode, decode_token, token, longest, constant = model
+    c, u = np.array(chunks, dtype=float).T
+    published = (
+        products * (c * (u + c)).sum()
+        + (squares - products) * (c**2).sum()
+        + cached * (u.sum() + context)
+        + decode * decodes
+        + (decode_token - cached) * context
+        + token * c.sum()
+        + longest * c.max()
+        + constant
+    )
+    work = StepWork((c * u).sum(), (c**2).sum(), u.sum(), decodes, context, c.sum(), float(c.max()))
+    assert latency.seconds(work) == pytest.approx(published)
+
+
+@given(latencies, st.integers(1, 64), tokens, st.integers(0, 50))
+def test_closed_form_is_the_sum_of_the_steps(latency, count, context, steps):
+    total = sum(latency.decode_s(count, context + k) for k in range(steps))
+    assert latency.decode_total_s(count, context, steps) == pytest.approx(total)
+
+
+def test_arrays_and_numbers_agree():
+    steps = np.array([(0, 0, 3, 900), (2, 64, 0, 0), (1, 30, 5, 70), (0, 0, 0, 0)])
+    one_by_one = [TRUTH.step_s(*(float(x) for x in step)) for step in steps]
+    assert_allclose(TRUTH.step_s(*steps.T), one_by_one)
+    assert TRUTH.decode_total_s(np.ones(3), 10, np.array([1, 2, 3])).shape == (3,)
+
+
+@settings(deadline=None)
+@given(latencies, st.floats(0, 5), counts, tokens, st.integers(0, 9000), counts)
+def test_the_largest_prefill_fits_and_one_token_more_does_not(
+    latency, bound_s, decodes, context, at_most, cached
+):
+    batch = {"decodes": decodes, "context_tokens": decodes * context}
+    most = latency.largest_prefill(bound_s, **batch, at_most=at_most, cached=cached)
+    assert 0 <= most <= at_most
+    if most > 0:
+        assert latency.step_s(1, most, *batch.values(), cached) <= bound_s + 1e-12
+    if most < at_most:
+        assert latency.step_s(1, most + 1, *batch.values(), cached) > bound_s - 1e-12
+
+
+def test_the_largest_prefill_by_hand():
+    # 0.03 + 5e-5 a token; two decodes over 200 tokens each add 4.8e-3.
+    latency = replace(TRUTH, whole=(0, 0, 0, *TRUTH.whole[3:]))
+    assert latency.largest_prefill(0.04012, decodes=0, context_tokens=0, at_most=900) == 202
+    assert latency.largest_prefill(0.04012, decodes=2, context_tokens=400, at_most=900) == 106
+    assert latency.largest_prefill(0.04012, decodes=0, context_tokens=0, at_most=100) == 100
+    assert latency.largest_prefill(np.inf, decodes=2, context_tokens=400, at_most=900) == 900
+    for bound_s in (0.03, 0.0, -1.0, -np.inf):
+        assert latency.largest_prefill(bound_s, decodes=0, context_tokens=0, at_most=900) == 0
+    assert latency.largest_prefill(1.0, decodes=0, context_tokens=0, at_most=0) == 0
+
+
+def test_a_model_by_hand():
+    hand = StepLatency.linear(
+        step_s=0.02, decode_s=1e-3, prompt_token_s=1e-4, prefill_step_s=0.01, squared_token_s=1e-7
+    )
+    assert hand.decode_s(2, 500) == pytest.approx(0.022)
+    assert hand.prefill_s(1, 100, 50) == pytest.approx(0.02 + 1e-7 * (1e4 + 2 * 100 * 50))
+    assert hand.step_s(1, 100, 2, 1000) == pytest.approx(0.02 + 2e-3 + 0.01 + 1e-3)
+
+
+@given(latencies)
+def test_json_round_trip(latency):
+    assert StepLatency.from_dict(json.loads(json.dumps(latency.to_dict()))) == latency
+
+
+def test_a_model_of_the_former_form_is_refused_with_the_remedy():
+    with pytest.raises(InputError, match="record it again with `slotwise profile`"):
+        StepLatency.from_dict({"prefill": [1e-3, 0, 0, 0.03], "decode": [0, 1e-3, 0, 0.03]})

@@ -1,5 +1,8 @@
 """The step log survives an engine that dies in the middle of a line."""
 
+import pytest
+
+from predictor.errors import InputError
 from serving.steplog import StepRecord, encode, read
 from serving.steplog_writer import StepLogWriter
 
@@ -34,6 +37,13 @@ def test_a_line_cut_short_is_skipped(tmp_path):
     text = encode([record(1.0), record(2.0)])
     file.write_text(text[:-10], encoding="utf-8")
     assert [r.at_s for r in read(file)] == [1.0]
+
+
+def test_a_log_of_another_version_is_refused(tmp_path):
+    file = tmp_path / "steps.jsonl"
+    file.write_text("[1.0, 3, 2]\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"has 3 values, not 17: .* record it again"):
+        list(read(file))
 
 
 def test_no_file_is_no_records(tmp_path):

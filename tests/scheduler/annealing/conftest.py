@@ -6,7 +6,7 @@ import pytest
 from scheduler.annealing import AnnealProblem
 from scheduler.latency import StepLatency
 
-LATENCY = StepLatency(prefill=(2e-4, 1e-3, 1e-5, 0.02), decode=(1e-6, 2e-3, 1e-6, 0.02))
+LATENCY = StepLatency.linear(step_s=0.02, decode_s=2e-3, context_token_s=1e-6, prompt_token_s=2e-4)
 
 
 def random_problem(seed, n, *, scenarios=1, max_batch=3, load=1.0):

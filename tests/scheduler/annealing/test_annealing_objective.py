@@ -9,7 +9,7 @@ from scheduler.annealing import AnnealProblem, value_of
 from scheduler.latency import StepLatency
 
 seeds = st.integers(0, 2**32)
-ONE_SECOND = StepLatency(prefill=(0, 0, 0, 1.0), decode=(0, 0, 0, 1.0))
+ONE_SECOND = StepLatency.linear(step_s=1.0)
 
 
 @st.composite

@@ -58,7 +58,7 @@ def test_bounded_by_evaluations_the_seed_decides(make, seed, n):
 
 
 def test_different_seeds_search_differently(make):
-    problem = make(1, 30)
+    problem = make(1, 40)
     assert len({anneal(problem, bounded(200, seed=seed)).value for seed in range(10)}) > 1
 
 
@@ -129,7 +129,7 @@ def test_without_promises_ascending_latency_is_the_answer(make):
 
 
 def test_nobody_and_one(make):
-    latency = StepLatency((0, 0, 0, 1), (0, 0, 0, 1))
+    latency = StepLatency.linear(step_s=1)
     nobody = AnnealProblem.create(prompt_tokens=[], output_tokens=[], max_batch=2, latency=latency)
     assert anneal(nobody).order.tolist() == anneal(nobody).batch_sizes.tolist() == []
     one = anneal(make(0, 1))

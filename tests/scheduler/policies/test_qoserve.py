@@ -15,7 +15,7 @@ from scheduler.snapshot import Limits
 from scheduler.tracker import Arrival, Tracker
 
 # A token takes 50 ms at a full batch of four, 10 ms of that for the sequences.
-LATENCY = StepLatency(prefill=(1e-3, 0.0, 0.0, 0.04), decode=(0.0, 2.5e-3, 0.0, 0.04))
+LATENCY = StepLatency.linear(step_s=0.04, decode_s=2.5e-3, prompt_token_s=1e-3)
 LIMITS = Limits(max_num_seqs=4, max_batched_tokens=1000, kv_tokens=100_000)
 CHAT, CODE = Slo(ttft_s=5.0, tpot_s=0.1), Slo(e2e_s=30.0)
 NO_FLOOR = QoServeConfig(least_tokens=0)

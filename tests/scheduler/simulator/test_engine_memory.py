@@ -23,7 +23,9 @@ from scheduler.simulator.step_time import StepTime
 from scheduler.slo import Slo
 from scheduler.snapshot import Limits
 
-LATENCY = StepLatency(prefill=(1e-4, 0.0, 0.0, 1e-3), decode=(1e-7, 1e-4, 0.0, 5e-3))
+LATENCY = StepLatency.linear(
+    step_s=5e-3, decode_s=1e-4, context_token_s=1e-7, prefill_step_s=1e-3, prompt_token_s=1e-4
+)
 SLOTS, BUDGET = 3, 24
 SEARCHES = ("anneal-paper", "slotwise")
 CODE, CHAT = Slo(e2e_s=2.0), Slo(ttft_s=0.2, tpot_s=0.02)

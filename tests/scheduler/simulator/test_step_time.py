@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.latency import StepLatency
+from scheduler.latency import StepLatency, StepWork
 from scheduler.simulator.step_time import Attention, StepTime, no_attention
 
 NOWHERE = np.array([np.inf])
@@ -14,7 +14,7 @@ AXES = (
     np.array([16.0, 128.0, 1024.0]),
 )
 
-coefficients = st.tuples(*[st.floats(0.0, 1e-2)] * 4)
+coefficients = st.tuples(*[st.floats(0, 1e-2)] * 8)
 prompts = st.lists(st.integers(2, 3000), max_size=6)
 contexts = st.lists(st.integers(0, 5000), max_size=6)
 
@@ -32,7 +32,7 @@ def attention_of(alpha=0.0):
 
 
 def only_attention(alpha=0.0):
-    return StepTime(np.zeros(9), np.zeros(2), np.zeros(2), attention_of(alpha))
+    return StepTime(np.zeros((3, 8)), np.zeros(2), np.zeros(2), attention_of(alpha))
 
 
 def batch(prefills=(), decodes=()):
@@ -43,25 +43,35 @@ def batch(prefills=(), decodes=()):
 
 
 @settings(deadline=None)
-@given(coefficients, coefficients, prompts, contexts)
-def test_a_linear_step_costs_what_the_latency_model_says(prefill, decode, prompts, contexts):
-    latency = StepLatency(prefill=prefill, decode=decode)
-    step = StepTime.of_latency(latency).seconds(*batch([(p, 0) for p in prompts], contexts))
-    expected = latency.step_s(len(prompts), sum(prompts), len(contexts), sum(contexts))
-    assert step == pytest.approx(expected, rel=1e-9, abs=1e-12)
+@given(coefficients, coefficients, coefficients, prompts, contexts, st.integers(0, 900))
+def test_a_linear_step_costs_what_the_latency_model_says(
+    whole, prefill, decode, prompts, contexts, cached
+):
+    latency = StepLatency(whole=whole, prefill=prefill, decode=decode)
+    step = StepTime.of_latency(latency).seconds(*batch([(p, cached) for p in prompts], contexts))
+    work = StepWork(
+        products=cached * sum(prompts),
+        squares=sum(prompt**2 for prompt in prompts),
+        prefill_cached=cached * len(prompts),
+        decodes=len(contexts),
+        decode_cached=sum(contexts),
+        prefill_tokens=sum(prompts),
+        longest=max(prompts, default=0),
+    )
+    assert step == pytest.approx(latency.seconds(work), rel=1e-9, abs=1e-12)
 
 
 @settings(deadline=None)
 @given(coefficients, coefficients, st.integers(0, 5), st.integers(2, 500), st.integers(0, 9))
 def test_totals_cost_what_the_equal_batch_costs(prefill, decode, prefills, prompt, decodes):
-    model = StepTime.of_latency(StepLatency(prefill=prefill, decode=decode), squared_s=1e-9)
-    step = model.seconds(*batch([(prompt, 0)] * prefills, [70] * decodes))
-    assert model.seconds_of(prefills, prefills * prompt, decodes, 70) == pytest.approx(step)
+    model = StepTime.of_latency(StepLatency(whole=prefill, prefill=prefill, decode=decode))
+    step = model.seconds(*batch([(prompt, 30)] * prefills, [70] * decodes))
+    assert model.seconds_of(prefills, prefills * prompt, decodes, 70, 30) == pytest.approx(step)
 
 
 def test_an_empty_step_costs_nothing():
-    latency = StepLatency(prefill=(1.0, 1.0, 1.0, 1.0), decode=(1.0, 1.0, 1.0, 1.0))
-    assert StepTime.of_latency(latency, squared_s=1.0).seconds(*batch()) == 0.0
+    latency = StepLatency.linear(step_s=1.0, decode_s=1.0, context_token_s=1.0, prompt_token_s=1.0)
+    assert StepTime.of_latency(latency).seconds(*batch()) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -69,14 +79,12 @@ def test_an_empty_step_costs_nothing():
     [([(10, 0)], 100), ([(10, 7)], 240), ([(10, 0), (20, 5)], 700)],
 )
 def test_the_squared_term_counts_chunks_and_what_is_cached_before(prefills, squared_tokens):
-    nothing = StepLatency(prefill=(0.0,) * 4, decode=(0.0,) * 4)
-    model = StepTime.of_latency(nothing, squared_s=1e-6)
+    model = StepTime.of_latency(StepLatency.linear(step_s=0.0, squared_token_s=1e-6))
     assert model.seconds(*batch(prefills)) == pytest.approx(1e-6 * squared_tokens)
 
 
 def test_chunks_of_one_prompt_square_to_the_whole_prompt():
-    nothing = StepLatency(prefill=(0.0,) * 4, decode=(0.0,) * 4)
-    model = StepTime.of_latency(nothing, squared_s=1e-6)
+    model = StepTime.of_latency(StepLatency.linear(step_s=0.0, squared_token_s=1e-6))
     parts = [(100, 0), (50, 100), (150, 150)]
     assert sum(model.seconds(*batch([part])) for part in parts) == pytest.approx(
         model.seconds(*batch([(300, 0)]))
@@ -84,7 +92,9 @@ def test_chunks_of_one_prompt_square_to_the_whole_prompt():
 
 
 def test_tables_are_read_at_whole_numbers_and_go_on_as_they_ended():
-    model = StepTime(np.zeros(9), np.array([0.0, 1.0, 3.0]), np.array([0.0, 10.0]), no_attention())
+    model = StepTime(
+        np.zeros((3, 8)), np.array([0.0, 1.0, 3.0]), np.array([0.0, 10.0]), no_attention()
+    )
     assert model.seconds(*batch(decodes=[5])) == 11.0
     assert model.seconds(*batch(decodes=[5, 6])) == 3.0 + 20.0
     assert model.seconds(*batch([(4, 0)])) == 3.0 + 2 * 2.0 + 10.0
@@ -140,7 +150,7 @@ def test_skew_is_looked_up_in_the_bucket_of_the_batch():
     skew[0, 1, 0, 1, 0] = 1.0
     counts, longest = np.array([2.0, np.inf]), np.array([512.0, np.inf])
     attention = attention_of()._replace(skew=skew, skew_decodes=counts, skew_longest=longest)
-    model = StepTime(np.zeros(9), np.zeros(2), np.zeros(2), attention)
+    model = StepTime(np.zeros((3, 8)), np.zeros(2), np.zeros(2), attention)
 
     def skewed(contexts):
         mean = linear_on_each_axis(0, 0, len(contexts), np.mean(contexts))

@@ -20,8 +20,8 @@ from scheduler.tracker import Arrival, Tracker
 
 CODE, CHAT = Slo(e2e_s=30.0), Slo(ttft_s=5.0, tpot_s=0.1)
 # Every token takes 50 ms and prefills nothing, whoever runs.
-STEADY = StepLatency(prefill=(0.0, 0.0, 0.0, 0.0), decode=(0.0, 0.0, 0.0, 0.05))
-LIFELIKE = StepLatency(prefill=(1e-3, 0.0, 0.0, 8e-3), decode=(1e-7, 1e-3, 0.0, 0.03))
+STEADY = StepLatency.linear(step_s=0.05)
+LIFELIKE = StepLatency.linear(step_s=0.03, decode_s=1e-3, context_token_s=1e-7, prompt_token_s=1e-3)
 NOW_S = 21.0
 
 

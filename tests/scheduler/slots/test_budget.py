@@ -13,7 +13,7 @@ from scheduler.slots.budget import decodes_of, token_budget
 from scheduler.slots.config import SlotConfig
 
 # A step takes 40 ms, 10 ms more for each answer and 1 ms for each token of a prompt.
-LATENCY = StepLatency(prefill=(1e-3, 0.0, 0.0, 0.04), decode=(0.0, 0.01, 0.0, 0.04))
+LATENCY = StepLatency.linear(step_s=0.04, decode_s=0.01, prompt_token_s=1e-3)
 EXACT = SlotConfig(chunk_margin=1.0, least_chunk=1)
 
 
@@ -131,8 +131,8 @@ class TestSlack:
             token_s = 0.04 + 0.01 * (1 + len(others))
             expected_s = 28.0 - 78.5 * token_s
             assert slack_s(alone, *others, latency=LATENCY) == pytest.approx(expected_s)
-        long = StepLatency(prefill=STEADY.prefill, decode=(1e-5, 0.0, 1e-4, 0.04))
-        token_s = 0.04 + (1e-5 * 2 + 1e-4) * (10 + 20 + 400 + 20) / 2
+        long = StepLatency.linear(step_s=0.04, context_token_s=1e-5)
+        token_s = 0.04 + 1e-5 * (10 + 20 + 400 + 20)
         running = (alone, answer(Slo(), prompt=400))
         assert slack_s(*running, latency=long) == pytest.approx(28.0 - 78.5 * token_s)
 

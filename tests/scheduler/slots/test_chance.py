@@ -128,7 +128,7 @@ def test_a_prefill_costs_every_slot_however_many_steps_it_is_cut_into(slo):
 
 
 def test_each_token_costs_what_its_own_context_makes_it():
-    long = StepLatency(prefill=(0.0, 0.0, 0.0, 0.0), decode=(1e-5, 0.0, 0.0, 0.01))
+    long = StepLatency.linear(step_s=0.01, context_token_s=1e-5)
     built = problem(request(prompt=1000), request(prompt=10), latency=long, slots=2)
     _, cost_s, index = worth(built, terms_of(built))
     tokens = built.atoms.mean(axis=1)

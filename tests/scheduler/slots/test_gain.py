@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from slot_problems import CHAT, CODE, LIFELIKE, STEADY, request, snapshot
+from slot_problems import CHAT, CODE, request, snapshot
 
 from scheduler.latency import StepLatency
 from scheduler.slo import Slo
@@ -84,7 +84,7 @@ def test_gains_are_never_below_standing_last():
 
 
 def test_a_slow_engine_gains_less_than_a_fast_one():
-    slow = StepLatency(prefill=STEADY.prefill, decode=(0.0, 0.0, 0.0, 0.2))
+    slow = StepLatency.linear(step_s=0.2)
     others = [running(), running(), request(), request()]
     fast, slower = gains_of([engine(*others), engine(*others, latency=slow)])
     assert fast > slower
@@ -98,7 +98,7 @@ def test_equal_engines_gain_the_same_whatever_stands_beside_them():
 
 def test_the_horizon_is_that_of_the_slowest():
     others = [running(), running(), request()]
-    slow = StepLatency(prefill=LIFELIKE.prefill, decode=(0.0, 0.0, 0.0, 0.5))
+    slow = StepLatency.linear(step_s=0.5, prompt_token_s=1e-3)
     alone = gains_of([engine(*others)])[0]
     beside = gains_of([engine(*others), engine(latency=slow)])[0]
     assert beside > alone
@@ -112,7 +112,7 @@ def test_planning_for_others_is_no_worse_with_more_slots():
 
 
 def test_the_wait_for_tokens_grows_with_the_crowd_and_with_a_slower_engine():
-    slow = StepLatency(prefill=STEADY.prefill, decode=(0.0, 0.0, 0.0, 0.2))
+    slow = StepLatency.linear(step_s=0.2)
     idle, busy, slower = prospects(
         [engine(), engine(running(), request()), engine(running(), request(), latency=slow)]
     )

@@ -27,7 +27,7 @@ from scheduler.slots.problem import Fact
 from scheduler.snapshot import ATOMS
 
 # A millisecond a prompt token and nothing else.
-PREFILLING = StepLatency(prefill=(1e-3, 0.0, 0.0, 0.0), decode=(0.0, 0.0, 0.0, 0.05))
+PREFILLING = StepLatency.linear(step_s=0.05, prompt_token_s=1e-3)
 
 
 def fact(which, *requests, **engine):
@@ -94,7 +94,7 @@ def test_who_runs_prefills_again_only_after_it_lost_its_slot():
 
 
 def test_a_prefill_pays_for_the_step_only_what_decoding_does_not():
-    dear = StepLatency(prefill=(0.0, 0.02, 0.0, 0.08), decode=(0.0, 0.0, 0.0, 0.05))
+    dear = StepLatency.linear(step_s=0.05, prefill_step_s=0.1)
     assert fact(Fact.START_S, request(), latency=dear) == pytest.approx([0.05])
 
 
@@ -114,11 +114,13 @@ def test_tokens_take_as_long_as_so_many_at_once_make_them():
 
 
 def test_who_runs_says_what_a_token_takes():
-    long = {"latency": StepLatency(STEADY.prefill, (0.0, 0.0, 1e-4, 0.05)), "slots": 2}
+    long = {"latency": StepLatency.linear(step_s=0.05, context_token_s=1e-4), "slots": 2}
     running, waiting = request(prompt=100, running=True), request(prompt=2000)
     alone = problem(running, latency=long["latency"]).token_s
     assert alone == pytest.approx(0.05 + 1e-4 * (100 + 50), rel=1e-3)
-    assert problem(running, waiting, waiting, **long).token_s == alone
+    assert problem(running, waiting, waiting, **long).token_s == pytest.approx(
+        alone + 1e-4 * (100 + 50), rel=1e-3
+    )  # two at once, as long as it
     # With nobody running it is those who wait.
     assert problem(waiting, **long).token_s == pytest.approx(0.05 + 1e-4 * 2050, rel=1e-3)
 
@@ -186,7 +188,7 @@ def test_prefills_slow_tokens_down_to_the_pace_and_no_further():
     assert token_s(1.1 * 0.049) == token_s(None)
 
 
-DECODING = StepLatency(prefill=STEADY.prefill, decode=(1e-6, 2e-3, 1e-5, 0.03))
+DECODING = StepLatency.linear(step_s=0.03, decode_s=2e-3, context_token_s=1e-6)
 
 
 def token_slot_s(*requests, **engine):
@@ -196,7 +198,7 @@ def token_slot_s(*requests, **engine):
 def test_a_token_costs_its_own_time_of_every_slot_and_its_slots_share_of_the_rest():
     alone = token_slot_s(request(tokens=101, prompt=250), slots=5)
     context = 250 + 100.5 / 2
-    assert alone == pytest.approx([5 * (1e-6 * context + 2e-3) + 1e-5 * context + 0.03], rel=1e-6)
+    assert alone == pytest.approx([5 * (1e-6 * context + 2e-3) + 0.03], rel=1e-6)
 
 
 def test_tokens_over_a_longer_context_cost_more():
@@ -208,7 +210,7 @@ def test_tokens_over_a_longer_context_cost_more():
         request(tokens=100, prompt=1010),
     )
     costs = [token_slot_s(one, slots=8)[0] for one in each]
-    per_token_s = 8 * 1e-6 + 1e-5
+    per_token_s = 8 * 1e-6
     assert np.diff(costs) == pytest.approx(np.array([400, 500, 100]) * per_token_s, rel=0.01)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slot_problems import CHAT, STEADY, busy_problem, planned, problem, request, terms_of, walked
+from slot_problems import CHAT, busy_problem, planned, problem, request, terms_of, walked
 
 from scheduler.latency import StepLatency
 from scheduler.slo import Slo
@@ -123,7 +123,7 @@ def test_a_dear_slot_goes_to_the_short():
 
 def test_the_time_of_a_stretched_prefill_is_mostly_not_the_others():
     # In steps cut short for the decodes its 2 s take 4.4 s, and leave the rest to the others.
-    prefilling = StepLatency(prefill=(1e-3, 0.0, 0.0, 0.0), decode=STEADY.decode)
+    prefilling = StepLatency.linear(step_s=0.05, prompt_token_s=1e-3)
     prompt, answer = (request(CHAT, 100, prompt=2000), request(CHAT, 160, prompt=1))
     built = problem(prompt, answer, slots=1, latency=prefilling)
     terms = terms_of(built)

@@ -172,7 +172,7 @@ def test_a_running_request_that_is_never_reached_costs_as_much():
 
 
 def test_prefills_wait_for_each_other():
-    latency = StepLatency((0.01, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.05))
+    latency = StepLatency.linear(step_s=0.05, prompt_token_s=0.01)
     built = problem(*[request(tokens=100, prompt=100) for _ in range(3)], slots=3, latency=latency)
     terms = terms_of(built, patience=2.0)
     table = Timetable.of(built, terms)

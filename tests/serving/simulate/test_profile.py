@@ -13,10 +13,11 @@ from serving import steplog
 from serving.simulate.profile import ProfileConfig, run_profile
 from serving.steplog import StepRecord
 
-TRUTH = StepLatency(prefill=(5e-4, 0.0, 0.0, 0.03), decode=(1e-6, 1e-3, 0.0, 0.03))
+TRUTH = StepLatency.linear(step_s=0.03, decode_s=1e-3, context_token_s=1e-6, prompt_token_s=5e-4)
 
 
 def step(number, prefills, prefill_tokens, decodes, context_tokens):
+    chunk = prefill_tokens // max(prefills, 1)
     return StepRecord(
         at_s=float(number),
         waiting=0,
@@ -30,6 +31,8 @@ def step(number, prefills, prefill_tokens, decodes, context_tokens):
         schedule_s=0.0,
         added_s=0.0,
         step_s=float(TRUTH.step_s(prefills, prefill_tokens, decodes, context_tokens)),
+        prefill_squares=prefills * chunk**2,
+        longest_prefill=chunk,
     )
 
 

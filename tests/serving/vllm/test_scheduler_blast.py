@@ -28,9 +28,12 @@ BLASTED = (
     "sarathi-edf",
     "qoserve",
     "qoserve+predicted",
+    "slidingserve",
+    "slidingserve[chunker+sorter]",
+    "past-future",
     "chaos",
 )
-LATENCY = StepLatency(prefill=(1e-5, 0.0, 0.0, 1e-3), decode=(0.0, 1e-4, 0.0, 1e-3))
+LATENCY = StepLatency.linear(step_s=1e-3, decode_s=1e-4, prompt_token_s=1e-5)
 
 
 class Chaos:
@@ -49,12 +52,14 @@ class Chaos:
         self.rng.shuffle(waiting)
         running = snapshot.running.handle.tolist()
         preempt = [h for h in running if self.rng.random() < 0.03]
-        held = [h for h in waiting if self.rng.random() < 0.2]
+        held = [h for h in waiting + running if self.rng.random() < 0.2]
+        self.rng.shuffle(running)
         budget = self.rng.choice([None, None, 1, 7, 64])
         return StepDecision(
             order=np.array(waiting + preempt, dtype=np.int64),
             preempt=np.array(preempt, dtype=np.int64),
             held=np.array(held, dtype=np.int64),
+            running=np.array(running, dtype=np.int64),
             token_budget=budget,
             stands=False,
         )
@@ -95,7 +100,7 @@ def make_scheduler(monkeypatch, model_folder):
             structured_output_manager=StructuredOutputManager(config),
             block_size=16,
         )
-        scheduler.driver._latency = LATENCY
+        scheduler.driver._refit.latest = LATENCY
         if policy is not None:
             scheduler.driver.policy = policy
         return scheduler

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.engine
 
 BLOCK, SLOTS, BUDGET = 16, 6, 96
 # Every step takes one second, so that step k begins at k.
-UNIT = StepLatency(prefill=(0.0, 0.0, 0.0, 1.0), decode=(0.0, 0.0, 0.0, 1.0))
+UNIT = StepLatency.linear(step_s=1.0)
 
 
 def vllm_scheduler(model_folder, *, blocks, caching, asynchronous):

@@ -1,0 +1,81 @@
+"""Which running prompts sit out a step so that more pressing ones can begin; compiled."""
+
+import numpy as np
+from numba import njit
+
+from scheduler.sliding.batch import Batch
+from scheduler.sliding.config import SlidingConfig
+from scheduler.snapshot import Ints
+
+
+def sitting_out(
+    batch: Batch, order: Ints, tokens: int, *, slots: int, kv_tokens: float, config: SlidingConfig
+) -> Ints:
+    """Places of the running prompts that compute nothing in this step, of ``tokens`` for prompts.
+
+    An engine computes the prompts that have begun before it admits others. Who would not be
+    finished with what those before it in ``order`` leave, and has somebody before it who can be
+    admitted, sits out; at least one prompt never does. Nobody does where newcomers would fill less
+    than ``yield_share`` of the step: what they leave would be lost. Cost: 1 us.
+    """
+    found: Ints = _sitting_out(
+        order,
+        batch.left,
+        batch.running,
+        float(tokens),
+        slots,
+        kv_tokens,
+        config.block_tokens,
+        config.yield_share,
+    )
+    return found
+
+
+def engine_order(batch: Batch, order: Ints, out: Ints) -> Ints:
+    """Places in the order in which an engine allots: running prompts, then the waiting."""
+    found: Ints = _engine_order(order, batch.running, out)
+    return found
+
+
+@njit(cache=True)
+def _sitting_out(order, left, running, tokens, slots, kv_tokens, block_tokens, yield_share):  # type: ignore[no-untyped-def]
+    least = yield_share * tokens
+    newcomers = 0.0
+    out = np.empty(running, np.int64)
+    n = admitted = 0
+    blocked = False
+    for i in order:
+        if i < running:
+            got = min(left[i], tokens)
+            if admitted and got < left[i]:
+                out[n] = i
+                n += 1
+            else:
+                tokens -= got
+        elif tokens > 0.0 and not blocked:
+            need = left[i] + block_tokens
+            blocked = slots < 1 or need > kv_tokens
+            if not blocked:
+                newcomers += min(left[i], tokens)
+                tokens -= min(left[i], tokens)
+                slots -= 1
+                kv_tokens -= need
+                admitted += 1
+    return out[:n] if newcomers >= least else out[:0]
+
+
+@njit(cache=True)
+def _engine_order(order, running, out):  # type: ignore[no-untyped-def]
+    sits = np.zeros(len(order), np.bool_)
+    sits[out] = True
+    found = np.empty(len(order), np.int64)
+    n = 0
+    for i in order:
+        if i < running and not sits[i]:
+            found[n] = i
+            n += 1
+    for i in order:
+        if i >= running:
+            found[n] = i
+            n += 1
+    return found[:n]

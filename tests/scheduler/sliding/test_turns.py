@@ -1,0 +1,42 @@
+"""Which running prompts sit out."""
+
+from math import inf
+
+import numpy as np
+from sliding_batches import batch
+
+from scheduler.sliding.config import SlidingConfig
+from scheduler.sliding.turns import engine_order, sitting_out
+
+
+def out(candidates, order, tokens, *, running, slots=9, kv_tokens=1e9):
+    made = batch([(left, inf) for left in candidates], running=running)
+    found = sitting_out(
+        made, np.array(order), tokens, slots=slots, kv_tokens=kv_tokens, config=SlidingConfig()
+    )
+    return found.tolist()
+
+
+def test_the_running_go_first_where_the_order_says_so():
+    assert out([500, 100], [0, 1], 200, running=1) == []
+
+
+def test_who_stands_behind_a_newcomer_sits_out_unless_both_fit():
+    assert out([500, 100], [1, 0], 200, running=1) == [0]
+    assert out([500, 100], [1, 0], 600, running=1) == []
+
+
+def test_nobody_sits_out_where_most_of_the_step_would_be_lost():
+    assert out([500, 100], [1, 0], 201, running=1) == []
+
+
+def test_nobody_sits_out_for_one_who_cannot_be_admitted():
+    assert out([500, 100], [1, 0], 200, running=1, slots=0) == []
+    assert out([500, 100], [1, 0], 200, running=1, kv_tokens=100) == []
+
+
+def test_an_engine_serves_what_has_begun_first():
+    made = batch([(5, inf)] * 4, running=2)
+    order = np.array([3, 1, 2, 0])
+    assert engine_order(made, order, np.array([], dtype=np.int64)).tolist() == [1, 0, 3, 2]
+    assert engine_order(made, order, np.array([1])).tolist() == [0, 3, 2]
