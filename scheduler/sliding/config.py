@@ -19,7 +19,8 @@ class SlidingConfig:
     is divided. ``most_anchors``, ``most_candidates``: how many the constructor looks at, most
     pressing first. ``slack_cap_s`` stands for the slack of who was promised nothing.
     ``block_tokens``: KV memory that a new answer may take beyond its tokens.
-    ``yield_share``: running prompts sit out for more pressing newcomers that fill this share of a step.
+    ``yield_share``: running prompts sit out for more pressing newcomers that fill such a share of
+    the step.
     ``from_first_token``: tokens are due ``tpot_s`` apart from the first on, as TPOT is measured;
     else from the TTFT deadline on, as published, so that an early first token is slack as well.
     """
