@@ -44,7 +44,7 @@ def test_the_more_urgent_is_not_displaced_by_the_patient():
 
 
 def test_slots_and_memory_bound_the_newcomers():
-    candidates = [(100, 0.07), (100, 5.0), (100, 5.0), (100, 5.0)]
+    candidates = [(100, 0.07), (100, 5.0), (100, 5.0), (100, 5.0), (900, 9.0)]
     assert len(chosen(candidates)) == 4
     assert len(chosen(candidates, slots=2)) == 2
     assert len(chosen(candidates, kv_tokens=300)) == 3
@@ -76,14 +76,17 @@ def test_what_is_chosen_fits_and_saves_its_anchor(candidates, bound_s, slots):
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=8))
+@given(st.lists(st.integers(2, 60), min_size=1, max_size=8))
 def test_a_fine_knapsack_is_worth_as_much_as_the_best_subset(lengths):
-    """One anchor of 100 tokens and 100 tokens of room beside it."""
+    """One anchor of 100 tokens, 100 tokens of room beside it, and one too long for that.
+
+    A prompt of one token would cost as much as a decode.
+    """
     slack_s = 0.03 + 1e-9
-    candidates = [(100, slack_s), *[(length, 5.0) for length in lengths]]
+    candidates = [(100, slack_s), *[(length, 5.0) for length in lengths], (900, 9.0)]
     found = chosen(candidates, config=SlidingConfig(quanta=100))
-    slack_sum = slack_s + 5.0 * len(lengths)
-    total = 100 + sum(lengths)
+    slack_sum = slack_s + 5.0 * len(lengths) + 9.0
+    total = 100 + sum(lengths) + 900
 
     def worth(places):
         return sum(1 / (5.0 / slack_sum + lengths[k] / total) for k in places)
