@@ -83,7 +83,7 @@ def test_a_fine_knapsack_is_worth_as_much_as_the_best_subset(lengths):
     A prompt of one token would cost as much as a decode.
     """
     slack_s = 0.03 + 1e-9
-    candidates = [(100, slack_s), *[(length, 5.0) for length in lengths], (900, 9.0)]
+    candidates = [(100, slack_s), (900, 9.0), *[(length, 5.0) for length in lengths]]
     found = chosen(candidates, config=SlidingConfig(quanta=100))
     slack_sum = slack_s + 5.0 * len(lengths) + 9.0
     total = 100 + sum(lengths) + 900
@@ -99,4 +99,4 @@ def test_a_fine_knapsack_is_worth_as_much_as_the_best_subset(lengths):
     ]
     best = max(worth(subset) for subset in subsets)
     assert found[0] == 0
-    assert worth([k - 1 for k in found[1:]]) >= best - 1e-9
+    assert worth([k - 2 for k in found[1:]]) >= best - 1e-9
