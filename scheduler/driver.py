@@ -30,7 +30,8 @@ class Driver:
     An engine adapter reports events to :attr:`tracker` and step times to :meth:`observe_step`,
     and calls :meth:`decide` before each step. Until the latency model has seen enough steps,
     and whenever the policy raises or takes longer than ``time_box_s``, requests are served in
-    arrival order for that step; ``fallbacks`` counts the latter two.
+    arrival order for that step; ``fallbacks`` counts the latter two. ``previous`` is a plan that
+    an earlier driver of the same engine made, in this one's handles.
     """
 
     def __init__(
@@ -39,17 +40,19 @@ class Driver:
         policy: Policy,
         limits: Limits,
         latency: StepLatency | None = None,
+        tracker: Tracker | None = None,
+        previous: Plan | None = None,
         time_box_s: float = 0.010,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.policy = policy
-        self.tracker = Tracker(limits=limits)
+        self.tracker = tracker or Tracker(limits=limits)
         self.fallbacks = 0
         self._latency = latency
         self._fitter = LatencyFitter()
         self._time_box_s = time_box_s
         self._clock = clock
-        self._plan: Plan | None = None
+        self._plan = previous
         self._standing: StepDecision | None = None
         self._since_fit = 0
         # What the plan in force knows, and whether later arrivals were put off.
