@@ -1,12 +1,13 @@
 """What a server and its predictor processes say to each other: frames of bytes over pipes.
 
-A frame is its length (four bytes, big end first) and so many bytes. A question is a JSON list of
-``[text, task, input_tokens, max_tokens]``. An answer is lines: a JSON object, then one JSON object
+A frame is its length (four bytes, big end first) and so many bytes. A question is a JSON list
+of :class:`Prompt` fields in order. An answer is lines: a JSON object, then one JSON object
 for each prompt. No pickle.
 """
 
 import struct
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import BinaryIO
 
 import orjson
@@ -17,6 +18,7 @@ from serving.prediction.forecast import Forecast
 
 HEADER = struct.Struct(">I")
 MAX_FRAME = 1 << 30
+_FIELDS = tuple(field.name for field in fields(Prompt))
 
 
 def frame(payload: bytes) -> bytes:
@@ -36,9 +38,7 @@ def read_frame(stream: BinaryIO) -> bytes | None:
 
 def encode_prompts(prompts: Sequence[Prompt]) -> bytes:
     """A question."""
-    # Lone surrogates have no UTF-8; a predictor learns nothing from them either.
-    rows = [(_utf8(p.text), _utf8(p.task), p.input_tokens, p.max_tokens) for p in prompts]
-    return orjson.dumps(rows)
+    return orjson.dumps([_row(prompt) for prompt in prompts])
 
 
 def decode_prompts(payload: bytes) -> list[Prompt]:
@@ -66,6 +66,12 @@ def decode_forecasts(payload: bytes, count: int) -> list[Forecast]:
     if len(head["osl"]) != count or len(lines) != count + 1:
         raise PredictionError(f"the predictor answered {len(lines) - 1} of {count} prompts")
     return [Forecast(osl, line) for osl, line in zip(head["osl"], lines[1:], strict=True)]
+
+
+def _row(prompt: Prompt) -> list[object]:
+    # Lone surrogates have no UTF-8; a predictor learns nothing from them either.
+    values = (getattr(prompt, name) for name in _FIELDS)
+    return [_utf8(value) if isinstance(value, str) else value for value in values]
 
 
 def _utf8(text: str) -> str:

@@ -1,0 +1,167 @@
+"""From a snapshot over HTTP to a decision over HTTP, through the same policies as in an engine."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isnan
+
+from predictor.errors import SnapshotError
+from scheduler.decision import StepDecision
+from scheduler.slots.gain import best_prospect, prospects
+from scheduler.slots.outcome import Outcome, outcome
+from serving.sidecar.scheduling.engine_view import EngineView
+from serving.sidecar.scheduling.reasons import Reasons
+from serving.sidecar.scheduling.requests import Known
+from serving.sidecar.scheduling.session import Sessions
+from serving.sidecar.schemas.schedule import (
+    DecisionOut,
+    InstanceIn,
+    LatencyIn,
+    PlaceOut,
+    RequestIn,
+    ScheduleIn,
+    ScheduleOut,
+)
+
+
+@dataclass(slots=True)
+class Decider:
+    """Answers ``/schedule``. Cost: 2 ms with one engine, 16 running and 256 waiting.
+
+    Assigning costs 0.1 ms for each unassigned request and engine.
+    """
+
+    known: Known
+    policy: str
+    time_box_s: float
+    sessions: Sessions = field(default_factory=Sessions)
+
+    def decide(self, asked: ScheduleIn, *, now_s: float | None = None) -> ScheduleOut:
+        """Assign, plan, and say why. Raises ``SlotwiseError`` subclasses for a bad snapshot."""
+        started_s = time.perf_counter()
+        now_s = time.monotonic() if now_s is None else now_s
+        policy = asked.policy or self.policy
+        _check_names(asked)
+        views = [
+            EngineView.of(instance, self.sessions.get(instance.name, policy), self.known, now_s)
+            for instance in asked.instances
+        ]
+        assignment = self._assign(asked.unassigned, views, now_s)
+        decided = [self._decided(view, policy) for view in views]
+        return ScheduleOut.model_construct(
+            policy=policy,
+            instances=decided,
+            assignment=assignment,
+            expected_attainment=_mean(place.chance for each in decided for place in each.places),
+            decision_ms=(time.perf_counter() - started_s) * 1e3,
+        )
+
+    def warm_up(self) -> None:
+        """Compile what a decision runs, on made-up engines."""
+        requests = [
+            RequestIn(
+                id=str(number),
+                state="running" if number < 2 else "waiting",
+                e2e_ms=30_000,
+                waited_ms=10 * number,
+                prompt_tokens=32,
+                generated=number % 2,
+            )
+            for number in range(8)
+        ]
+        latency = LatencyIn(prefill=[1e-4, 0, 0, 1e-2], decode=[0, 1e-3, 0, 1e-2])
+        engines = [
+            InstanceIn(
+                name=name, max_num_seqs=2, latency=latency, requests=_renamed(requests, name)
+            )
+            for name in ("warm-0", "warm-1")
+        ]
+        late = _renamed(requests[2:], "unassigned")
+        spare = Decider(self.known, self.policy, time_box_s=60.0)
+        for _ in range(2):
+            spare.decide(ScheduleIn(instances=engines, unassigned=late), now_s=100.0)
+
+    def _assign(
+        self, requests: Sequence[RequestIn], views: Sequence[EngineView], now_s: float
+    ) -> dict[str, str]:
+        """Each goes where it gains most kept promises, as ``--placement slo-gain`` does."""
+        assignment: dict[str, str] = {}
+        for request in requests:
+            chosen = views[0]
+            arrival = self.known.arrival(request, chosen.session, now_s)
+            if len(views) > 1:
+                found = prospects([view.preview(arrival) for view in views])
+                chosen = views[best_prospect(found)]
+            chosen.take(arrival, self.known.class_name(request))
+            assignment[request.id] = chosen.instance.name
+        return assignment
+
+    def _decided(self, view: EngineView, policy: str) -> DecisionOut:
+        driver = view.driver(self.time_box_s)
+        decision = driver.decide(now_s=view.now_s, kv_tokens_free=view.instance.kv_tokens_free)
+        found = outcome(view.snapshot(), decision)
+        ids = view.tracker.request_ids
+        if driver.plan is not None:
+            view.session.planned = tuple(ids(driver.plan.order))
+        return DecisionOut.model_construct(
+            name=view.instance.name,
+            order=ids(decision.order),
+            preempt=ids(decision.preempt),
+            held=ids(decision.held),
+            relegated=ids(decision.relegated),
+            token_budget=decision.token_budget,
+            fallback=driver.fallbacks > 0,
+            expected_attainment=found.attainment,
+            places=_places(view, decision, found, policy),
+        )
+
+
+def _places(
+    view: EngineView, decision: StepDecision, found: Outcome, policy: str
+) -> list[PlaceOut]:
+    reasons = Reasons.of(decision, policy)
+    names = view.tracker.request_ids(found.handle)
+    columns = (column.tolist() for column in found)
+    return [
+        PlaceOut.model_construct(
+            id=name,
+            slo_class=view.class_of[name],
+            runs=runs,
+            slot=slot,
+            begin_ms=round(begin_s * 1e3, 1),
+            end_ms=round(end_s * 1e3, 1),
+            chance=_number(chance),
+            chance_now=_number(chance_now),
+            reason=reasons.reason(
+                handle, runs=runs, begin_s=begin_s, chance=chance, chance_now=chance_now
+            ),
+        )
+        for name, (handle, slot, runs, begin_s, end_s, chance, chance_now) in zip(
+            names, zip(*columns, strict=True), strict=True
+        )
+    ]
+
+
+def _renamed(requests: Sequence[RequestIn], prefix: str) -> list[RequestIn]:
+    return [request.model_copy(update={"id": f"{prefix}-{request.id}"}) for request in requests]
+
+
+def _number(chance: float) -> float | None:
+    return None if isnan(chance) else round(chance, 4)
+
+
+def _mean(chances: object) -> float | None:
+    known = [chance for chance in chances if chance is not None]  # type: ignore[attr-defined]
+    return sum(known) / len(known) if known else None
+
+
+def _check_names(asked: ScheduleIn) -> None:
+    names = [instance.name for instance in asked.instances]
+    if len(set(names)) < len(names):
+        raise SnapshotError("names of instances must be unique")
+    live = [request.id for instance in asked.instances for request in instance.requests]
+    live += [request.id for request in asked.unassigned]
+    if len(set(live)) < len(live):
+        raise SnapshotError("ids of requests must be unique")
+    if any(request.state == "running" for request in asked.unassigned):
+        raise SnapshotError("an unassigned request cannot be running: put it on its instance")

@@ -1,0 +1,117 @@
+"""Requests of a snapshot as the tracker takes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictor.distribution import LengthDistribution
+from predictor.transport import rows_from_floats
+from scheduler.slo import Slo
+from scheduler.snapshot import Column, Floats
+from scheduler.tracker import LENGTH_BINS, Arrival
+from serving.priors import ClassPriors
+from serving.slo_classes import SloClasses
+from serving.sidecar.schemas.schedule import RequestIn
+from serving.sidecar.scheduling.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a request does not say itself: its class's promise, priority and prior."""
+
+    classes: SloClasses
+    priors: ClassPriors
+
+    def slo(self, request: RequestIn) -> Slo:
+        """Targets in seconds; those of the class if the request names none."""
+        if request.ttft_ms is None and request.tpot_ms is None and request.e2e_ms is None:
+            return self.classes.get(request.slo_class).slo
+        return Slo(
+            ttft_s=_seconds(request.ttft_ms),
+            tpot_s=_seconds(request.tpot_ms),
+            e2e_s=_seconds(request.e2e_ms),
+        )
+
+    def priority(self, request: RequestIn) -> int:
+        """Lower is earlier."""
+        if request.priority is not None:
+            return request.priority
+        return self.classes.get(request.slo_class).priority
+
+    def class_name(self, request: RequestIn) -> str:
+        """Of the classes in the file."""
+        return self.classes.get(request.slo_class).name
+
+    def lengths(self, request: RequestIn) -> list[float]:
+        """The forecast, flat."""
+        if request.lengths is not None:
+            return request.lengths
+        return self.priors.prior(self.class_name(request), request.max_tokens).to_floats()
+
+    def arrival(self, request: RequestIn, session: Session, now_s: float) -> Arrival:
+        """One request by itself."""
+        return Arrival(
+            request_id=request.id,
+            arrival_s=session.arrival_s(request.id, now_s - request.waited_ms / 1e3),
+            prompt_tokens=request.prompt_tokens,
+            max_tokens=request.max_tokens,
+            slo=self.slo(request),
+            lengths=LengthDistribution.from_floats(self.lengths(request)),
+            priority=self.priority(request),
+        )
+
+
+def values_of(
+    requests: Sequence[RequestIn], known: Known, session: Session, now_s: float
+) -> Floats:
+    """float64[len(Column), n], the tracker's columns without handles."""
+    values = np.zeros((len(Column), len(requests)))
+    arrival_s = [session.arrival_s(r.id, now_s - r.waited_ms / 1e3) for r in requests]
+    slos = [known.slo(request) for request in requests]
+    columns: dict[Column, list[float]] = {
+        Column.ARRIVAL_S: arrival_s,
+        Column.PROMPT_TOKENS: [r.prompt_tokens for r in requests],
+        Column.PREFILL_LEFT: [_prefill_left(r) for r in requests],
+        Column.GENERATED: [r.generated for r in requests],
+        Column.FIRST_TOKEN_S: [
+            _first_token_s(r, at_s) for r, at_s in zip(requests, arrival_s, strict=True)
+        ],
+        Column.TTFT_S: [_target(slo.ttft_s) for slo in slos],
+        Column.TPOT_S: [_target(slo.tpot_s) for slo in slos],
+        Column.E2E_S: [_target(slo.e2e_s) for slo in slos],
+        Column.PRIORITY: [known.priority(r) for r in requests],
+        Column.PREEMPTIONS: [r.preemptions for r in requests],
+        Column.MAX_TOKENS: [r.max_tokens for r in requests],
+    }
+    for column, content in columns.items():
+        values[column] = content
+    return values
+
+
+def length_rows(requests: Sequence[RequestIn], known: Known) -> tuple[Floats, Floats]:
+    """Edges and CDF, float64[n, LENGTH_BINS + 1] each; raises ``DistributionError``."""
+    return rows_from_floats([known.lengths(r) for r in requests], bins=LENGTH_BINS)
+
+
+def _prefill_left(request: RequestIn) -> int:
+    if request.prefill_left is not None:
+        return request.prefill_left
+    if request.state == "waiting":
+        return request.prompt_tokens + request.generated
+    return 0 if request.generated else request.prompt_tokens
+
+
+def _first_token_s(request: RequestIn, arrival_s: float) -> float:
+    """When the first token came; for one that does not say it, with the request."""
+    if not request.generated:
+        return np.nan
+    return arrival_s + (request.first_token_ms or 0.0) / 1e3
+
+
+def _target(seconds: float | None) -> float:
+    return np.inf if seconds is None else seconds
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1e3
