@@ -16,10 +16,11 @@ from predictor.distribution import (
 from predictor.errors import DistributionError
 
 _SUM_TOLERANCE = 1e-6
+_NUMBERS = {int, float}
 
 
 def rows_from_floats(
-    transports: Sequence[Sequence[float]], *, bins: int
+    transports: Sequence[object], *, bins: int
 ) -> tuple[Floats, Floats]:
     """Edges and CDF as rows, float64[n, bins + 1] each, of what ``to_floats`` returned.
 
@@ -30,10 +31,14 @@ def rows_from_floats(
     edges = np.empty((len(transports), bins + 1))
     cdf = np.ones((len(transports), bins + 1))
     by_size: defaultdict[int, list[int]] = defaultdict(list)
+    lists: list[list[float]] = []
     for item, transport in enumerate(transports):
+        if type(transport) is not list:
+            raise DistributionError(f"item {item}: a distribution is a flat list of numbers")
+        lists.append(transport)
         by_size[len(transport)].append(item)
     for size, items in by_size.items():
-        found = _matrix([transports[item] for item in items], size, items)
+        found = _matrix([lists[item] for item in items], size, items)
         _fill(found, size // 2, np.array(items), edges, cdf)
     return edges, cdf
 
@@ -45,6 +50,9 @@ def _matrix(group: Sequence[Sequence[float]], size: int, items: Sequence[int]) -
             f"item {items[0]}: {size} numbers are no distribution; give B + 1 edges, then B "
             "probabilities"
         )
+    for item, row in zip(items, group, strict=True):
+        if not set(map(type, row)) <= _NUMBERS:
+            raise DistributionError(f"item {item}: a distribution's list must hold numbers only")
     values = np.fromiter(chain.from_iterable(group), np.float64, len(group) * size)
     matrix = values.reshape(len(group), size)
     bad = _faulty(matrix, size // 2)

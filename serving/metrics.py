@@ -138,9 +138,9 @@ class Metrics:
         """Another model answers."""
         self.model.info(info.to_dict())
 
-    def finished(self, observation: Observation) -> None:
-        """A request ended."""
-        name = observation.slo_class
+    def finished(self, observation: Observation, *, slo_class: str) -> None:
+        """A request ended; ``slo_class`` is one of the file's classes, or ``other``."""
+        name = slo_class
         self.output_tokens.labels(name).observe(observation.output_tokens)
         for value, histogram in (
             (observation.predicted_mean, self.predicted_tokens),

@@ -16,6 +16,19 @@ OTHER = "other"
 _NO_PROMISE = SloClass(name=OTHER, slo=Slo(), priority=0)
 
 
+class ClassTable:
+    """One reading of the file."""
+
+    def __init__(self, config: SloConfig) -> None:
+        self.config = config
+        self._classes = config.slo_classes()
+        self._default = self._classes.get(config.default_class or "", _NO_PROMISE)
+
+    def get(self, name: str | None) -> SloClass:
+        """The class of this name, the default for none; one that promises nothing if unknown."""
+        return self._default if name is None else self._classes.get(name, _NO_PROMISE)
+
+
 class SloClasses:
     """Looks at the file at most once a second; a file gone wrong leaves the old classes in force.
 
@@ -35,26 +48,18 @@ class SloClasses:
         self._clock = clock
         self._look_every_s = look_every_s
         self._stamp = self._look()
-        self._config = load(path)
-        self._classes = self._config.slo_classes()
+        self._table = ClassTable(load(path))
         self._looked_s = clock()
 
     @property
-    def config(self) -> SloConfig:
-        """The content of the file."""
+    def table(self) -> "ClassTable":
+        """The classes in force now; hold on to it for as long as one answer takes."""
         self._refresh()
-        return self._config
-
-    @property
-    def classes(self) -> dict[str, SloClass]:
-        """All classes by name."""
-        self._refresh()
-        return self._classes
+        return self._table
 
     def get(self, name: str | None) -> SloClass:
-        """The class of this name, the default for none; one that promises nothing if unknown."""
-        classes = self.classes
-        return classes.get(name or self._config.default_class or "", _NO_PROMISE)
+        """The class of this name, as :meth:`ClassTable.get`."""
+        return self.table.get(name)
 
     def _look(self) -> tuple[int, int] | None:
         if self._path is None:
@@ -74,10 +79,9 @@ class SloClasses:
             return
         self._stamp = stamp
         try:
-            self._config = load(self._path)
+            self._table = ClassTable(load(self._path))
         except ConfigError as error:
             logger.error("the SLO classes in force stay: %s", error)
             self._on_reload(False)
             return
-        self._classes = self._config.slo_classes()
         self._on_reload(True)

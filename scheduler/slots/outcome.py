@@ -18,14 +18,15 @@ class Outcome(NamedTuple):
     """By expected lengths, one entry for each live request, in the order they are served.
 
     ``handle`` and ``slot`` are int64[n]; ``runs``, bool[n], who holds its slot already and keeps
-    it; ``begin_s`` (its next token can come out), ``end_s`` float64[n], from now; ``chance``
-    float64[n] to keep the promise so, ``chance_now`` if it began at once; ``nan`` without a
-    promise.
+    it; ``turn_s`` (its slot comes free), ``begin_s`` (its next token can come out), ``end_s``
+    float64[n], from now; ``chance`` float64[n] to keep the promise so, ``chance_now`` if it began
+    at once; ``nan`` without a promise.
     """
 
     handle: Ints
     slot: Ints
     runs: NDArray[np.bool_]
+    turn_s: Floats
     begin_s: Floats
     end_s: Floats
     chance: Floats
@@ -48,7 +49,7 @@ def outcome(snapshot: Snapshot, decision: StepDecision) -> Outcome:
     ordered = decision.order.tolist()
     waits = [h for h in ordered if h not in held] + [h for h in ordered if h in held]
     rows = np.array([place[handle] for handle in (*keeps, *waits)], dtype=np.int64)
-    slot, begin_s, end_s, chance, chance_now = _walk(
+    slot, turn_s, begin_s, end_s, chance, chance_now = _walk(
         rows,
         len(keeps),
         problem.running,
@@ -61,6 +62,7 @@ def outcome(snapshot: Snapshot, decision: StepDecision) -> Outcome:
         handle=problem.handle[rows],
         slot=slot,
         runs=np.arange(len(rows)) < len(keeps),
+        turn_s=turn_s,
         begin_s=begin_s,
         end_s=end_s,
         chance=chance,
@@ -74,14 +76,15 @@ def _walk(rows, keeps, running, slots, facts, atoms, token_s):  # type: ignore[n
     n = len(rows)
     free_s = np.zeros(max(slots, keeps))
     slot = np.empty(n, dtype=np.int64)
-    begin_s, end_s, chance, chance_now = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    turn_s, begin_s, end_s = np.empty(n), np.empty(n), np.empty(n)
+    chance, chance_now = np.empty(n), np.empty(n)
     chain_s = 0.0
     for place in range(n):
         i = rows[place]
         k = place if place < keeps else np.argmin(free_s)
         lost_slot = place >= keeps and i < running
         prefill_s = facts[i, _RESTART_S] if lost_slot else facts[i, _START_S]
-        begin = free_s[k]
+        begin = turn_s[place] = free_s[k]
         if prefill_s > 0.0:
             begin = chain_s = max(begin, chain_s) + prefill_s
         chance[place], _ = outlook(i, begin, facts, atoms, token_s)
@@ -90,4 +93,4 @@ def _walk(rows, keeps, running, slots, facts, atoms, token_s):  # type: ignore[n
             chance[place] = chance_now[place] = np.nan
         slot[place], begin_s[place] = k, begin
         end_s[place] = free_s[k] = begin + atoms[i].mean() * token_s
-    return slot, begin_s, end_s, chance, chance_now
+    return slot, turn_s, begin_s, end_s, chance, chance_now

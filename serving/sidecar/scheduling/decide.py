@@ -1,7 +1,7 @@
 """From a snapshot over HTTP to a decision over HTTP, through the same policies as in an engine."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
@@ -9,6 +9,7 @@ from predictor.errors import SnapshotError
 from scheduler.decision import StepDecision
 from scheduler.slots.gain import best_prospect, prospects
 from scheduler.slots.outcome import Outcome, outcome
+from serving.priors import ClassPriors
 from serving.sidecar.scheduling.engine_view import EngineView
 from serving.sidecar.scheduling.reasons import Reasons
 from serving.sidecar.scheduling.requests import Known
@@ -22,6 +23,7 @@ from serving.sidecar.schemas.schedule import (
     ScheduleIn,
     ScheduleOut,
 )
+from serving.slo_classes import SloClasses
 
 
 @dataclass(slots=True)
@@ -31,7 +33,8 @@ class Decider:
     Assigning costs 0.1 ms for each unassigned request and engine.
     """
 
-    known: Known
+    classes: SloClasses
+    priors: ClassPriors
     policy: str
     time_box_s: float
     sessions: Sessions = field(default_factory=Sessions)
@@ -42,13 +45,14 @@ class Decider:
         now_s = time.monotonic() if now_s is None else now_s
         policy = asked.policy or self.policy
         _check_names(asked)
+        known = Known(self.classes.table, self.priors)
         views = [
-            EngineView.of(instance, self.sessions.get(instance.name, policy), self.known, now_s)
+            EngineView.of(instance, self.sessions.get(instance.name, policy), known, now_s)
             for instance in asked.instances
         ]
-        assignment = self._assign(asked.unassigned, views, now_s)
+        assignment = _assign(asked.unassigned, views, known, now_s)
         decided = [self._decided(view, policy) for view in views]
-        return ScheduleOut.model_construct(
+        return ScheduleOut(
             policy=policy,
             instances=decided,
             assignment=assignment,
@@ -77,24 +81,9 @@ class Decider:
             for name in ("warm-0", "warm-1")
         ]
         late = _renamed(requests[2:], "unassigned")
-        spare = Decider(self.known, self.policy, time_box_s=60.0)
+        spare = Decider(self.classes, self.priors, self.policy, time_box_s=60.0)
         for _ in range(2):
             spare.decide(ScheduleIn(instances=engines, unassigned=late), now_s=100.0)
-
-    def _assign(
-        self, requests: Sequence[RequestIn], views: Sequence[EngineView], now_s: float
-    ) -> dict[str, str]:
-        """Each goes where it gains most kept promises, as ``--placement slo-gain`` does."""
-        assignment: dict[str, str] = {}
-        for request in requests:
-            chosen = views[0]
-            arrival = self.known.arrival(request, chosen.session, now_s)
-            if len(views) > 1:
-                found = prospects([view.preview(arrival) for view in views])
-                chosen = views[best_prospect(found)]
-            chosen.take(arrival, self.known.class_name(request))
-            assignment[request.id] = chosen.instance.name
-        return assignment
 
     def _decided(self, view: EngineView, policy: str) -> DecisionOut:
         driver = view.driver(self.time_box_s)
@@ -103,7 +92,7 @@ class Decider:
         ids = view.tracker.request_ids
         if driver.plan is not None:
             view.session.planned = tuple(ids(driver.plan.order))
-        return DecisionOut.model_construct(
+        return DecisionOut(
             name=view.instance.name,
             order=ids(decision.order),
             preempt=ids(decision.preempt),
@@ -116,30 +105,53 @@ class Decider:
         )
 
 
+def _assign(
+    requests: Sequence[RequestIn], views: Sequence[EngineView], known: Known, now_s: float
+) -> dict[str, str]:
+    """Each goes where it gains most kept promises, as ``--placement slo-gain`` does."""
+    assignment: dict[str, str] = {}
+    for request in requests:
+        chosen = views[0]
+        arrival = known.arrival(request, chosen.session, now_s)
+        if len(views) > 1:
+            chosen = views[best_prospect(prospects([view.preview(arrival) for view in views]))]
+        chosen.take(arrival, known.classes.get(request.slo_class).name)
+        assignment[request.id] = chosen.instance.name
+    return assignment
+
+
 def _places(
     view: EngineView, decision: StepDecision, found: Outcome, policy: str
 ) -> list[PlaceOut]:
     reasons = Reasons.of(decision, policy)
-    names = view.tracker.request_ids(found.handle)
-    columns = (column.tolist() for column in found)
+    rows = zip(
+        view.tracker.request_ids(found.handle),
+        *(column.tolist() for column in found),
+        (found.begin_s * 1e3).round(1).tolist(),
+        (found.end_s * 1e3).round(1).tolist(),
+        map(_number, found.chance.round(4).tolist()),
+        map(_number, found.chance_now.round(4).tolist()),
+        strict=True,
+    )
     return [
-        PlaceOut.model_construct(
+        PlaceOut(
             id=name,
             slo_class=view.class_of[name],
             runs=runs,
             slot=slot,
-            begin_ms=round(begin_s * 1e3, 1),
-            end_ms=round(end_s * 1e3, 1),
-            chance=_number(chance),
-            chance_now=_number(chance_now),
+            begin_ms=begin_ms,
+            end_ms=end_ms,
+            chance=shown,
+            chance_now=shown_now,
             reason=reasons.reason(
-                handle, runs=runs, begin_s=begin_s, chance=chance, chance_now=chance_now
+                handle, runs=runs, wait_s=wait_s, chance=chance, chance_now=chance_now
             ),
         )
-        for name, (handle, slot, runs, begin_s, end_s, chance, chance_now) in zip(
-            names, zip(*columns, strict=True), strict=True
-        )
-    ]
+        for (
+            name, handle, slot, runs, wait_s, _, _, chance, chance_now,
+            begin_ms, end_ms, shown, shown_now,
+        ) in rows
+    ]  # fmt: skip
 
 
 def _renamed(requests: Sequence[RequestIn], prefix: str) -> list[RequestIn]:
@@ -147,11 +159,11 @@ def _renamed(requests: Sequence[RequestIn], prefix: str) -> list[RequestIn]:
 
 
 def _number(chance: float) -> float | None:
-    return None if isnan(chance) else round(chance, 4)
+    return None if isnan(chance) else chance
 
 
-def _mean(chances: object) -> float | None:
-    known = [chance for chance in chances if chance is not None]  # type: ignore[attr-defined]
+def _mean(chances: Iterable[float | None]) -> float | None:
+    known = [chance for chance in chances if chance is not None]
     return sum(known) / len(known) if known else None
 
 

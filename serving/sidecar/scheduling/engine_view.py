@@ -79,7 +79,7 @@ class EngineView:
         for request in requests:
             if request.state == "running":
                 self.tracker.scheduled(request.id, 0)
-        self.class_of = {request.id: known.class_name(request) for request in requests}
+        self.class_of = {request.id: known.classes.get(request.slo_class).name for request in requests}
 
 
 def _latency(instance: InstanceIn) -> StepLatency:

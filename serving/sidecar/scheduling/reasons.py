@@ -31,35 +31,30 @@ class Reasons:
         )
 
     def reason(
-        self, handle: int, *, runs: bool, begin_s: float, chance: float, chance_now: float
+        self, handle: int, *, runs: bool, wait_s: float, chance: float, chance_now: float
     ) -> ReasonOut:
         """Of one request, by its :class:`~scheduler.slots.outcome.Outcome`."""
         odds = "nothing was promised" if isnan(chance) else f"{chance:.0%} to keep its promise"
         if runs:
-            return _reason("keeps_slot", f"It keeps its slot: {odds}.")
+            return ReasonOut("keeps_slot", f"It keeps its slot: {odds}.")
         if handle in self.preempt:
-            return _reason("gives_way", f"Its slot is worth more to others; back later, {odds}.")
+            return ReasonOut("gives_way", f"Its slot is worth more to others; back later, {odds}.")
         if handle in self.held:
-            return _reason("held_for_memory", "With it the KV cache would run out, by forecast.")
+            return ReasonOut("held_for_memory", "With it the KV cache would run out, by forecast.")
         if handle in self.relegated:
-            return _reason("relegated", "Too late for its first token: it stands behind the rest.")
+            return ReasonOut("relegated", "Too late for its first token: it stands behind the rest.")
         if isnan(chance):
-            return _reason("nothing_promised", f"Promised nothing; about {begin_s:.1f} s to wait.")
+            return ReasonOut("nothing_promised", f"Promised nothing; about {wait_s:.1f} s to wait.")
         if chance_now < _LOST:
-            return _reason(
+            return ReasonOut(
                 "promise_lost", "Its promise cannot be kept any more: nobody waits for it."
             )
-        if begin_s <= 0.0 or chance >= chance_now:
-            return _reason("gets_slot", f"A slot is there for it: {odds}.")
+        if wait_s <= 0.0:
+            return ReasonOut("gets_slot", f"A slot is there for it: {odds}.")
         if chance >= chance_now - _SMALL:
-            return _reason("can_wait", f"It can wait {begin_s:.1f} s: then still {odds}.")
-        return _reason(
+            return ReasonOut("can_wait", f"It can wait {wait_s:.1f} s: then still {odds}.")
+        return ReasonOut(
             "outranked",
             f"{self.policy} serves others first: {chance_now:.0%} now, {chance:.0%} "
-            f"in {begin_s:.1f} s.",
+            f"in {wait_s:.1f} s.",
         )
-
-
-def _reason(code: str, text: str) -> ReasonOut:
-    # Built hundreds of times per decision from literals of ours.
-    return ReasonOut.model_construct(code=code, text=text)  # type: ignore[arg-type]

@@ -7,11 +7,11 @@ import numpy as np
 
 from predictor.distribution import LengthDistribution
 from predictor.transport import rows_from_floats
-from scheduler.slo import Slo
+from scheduler.slo import Slo, SloClass
 from scheduler.snapshot import Column, Floats
 from scheduler.tracker import LENGTH_BINS, Arrival
 from serving.priors import ClassPriors
-from serving.slo_classes import SloClasses
+from serving.slo_classes import ClassTable
 from serving.sidecar.schemas.schedule import RequestIn
 from serving.sidecar.scheduling.session import Session
 
@@ -20,45 +20,38 @@ from serving.sidecar.scheduling.session import Session
 class Known:
     """What a request does not say itself: its class's promise, priority and prior."""
 
-    classes: SloClasses
+    classes: ClassTable
     priors: ClassPriors
 
-    def slo(self, request: RequestIn) -> Slo:
+    def slo(self, request: RequestIn, slo_class: SloClass) -> Slo:
         """Targets in seconds; those of the class if the request names none."""
         if request.ttft_ms is None and request.tpot_ms is None and request.e2e_ms is None:
-            return self.classes.get(request.slo_class).slo
+            return slo_class.slo
         return Slo(
             ttft_s=_seconds(request.ttft_ms),
             tpot_s=_seconds(request.tpot_ms),
             e2e_s=_seconds(request.e2e_ms),
         )
 
-    def priority(self, request: RequestIn) -> int:
-        """Lower is earlier."""
-        if request.priority is not None:
-            return request.priority
-        return self.classes.get(request.slo_class).priority
-
-    def class_name(self, request: RequestIn) -> str:
-        """Of the classes in the file."""
-        return self.classes.get(request.slo_class).name
-
     def lengths(self, request: RequestIn) -> list[float]:
         """The forecast, flat."""
         if request.lengths is not None:
-            return request.lengths
-        return self.priors.prior(self.class_name(request), request.max_tokens).to_floats()
+            given: list[float] = request.lengths
+            return given
+        name = self.classes.get(request.slo_class).name
+        return self.priors.prior(name, request.max_tokens).to_floats()
 
     def arrival(self, request: RequestIn, session: Session, now_s: float) -> Arrival:
         """One request by itself."""
+        slo_class = self.classes.get(request.slo_class)
         return Arrival(
             request_id=request.id,
             arrival_s=session.arrival_s(request.id, now_s - request.waited_ms / 1e3),
             prompt_tokens=request.prompt_tokens,
             max_tokens=request.max_tokens,
-            slo=self.slo(request),
+            slo=self.slo(request, slo_class),
             lengths=LengthDistribution.from_floats(self.lengths(request)),
-            priority=self.priority(request),
+            priority=_priority(request, slo_class),
         )
 
 
@@ -68,7 +61,8 @@ def values_of(
     """float64[len(Column), n], the tracker's columns without handles."""
     values = np.zeros((len(Column), len(requests)))
     arrival_s = [session.arrival_s(r.id, now_s - r.waited_ms / 1e3) for r in requests]
-    slos = [known.slo(request) for request in requests]
+    classes = [known.classes.get(request.slo_class) for request in requests]
+    slos = [known.slo(r, slo_class) for r, slo_class in zip(requests, classes, strict=True)]
     columns: dict[Column, list[float]] = {
         Column.ARRIVAL_S: arrival_s,
         Column.PROMPT_TOKENS: [r.prompt_tokens for r in requests],
@@ -80,7 +74,7 @@ def values_of(
         Column.TTFT_S: [_target(slo.ttft_s) for slo in slos],
         Column.TPOT_S: [_target(slo.tpot_s) for slo in slos],
         Column.E2E_S: [_target(slo.e2e_s) for slo in slos],
-        Column.PRIORITY: [known.priority(r) for r in requests],
+        Column.PRIORITY: [_priority(r, c) for r, c in zip(requests, classes, strict=True)],
         Column.PREEMPTIONS: [r.preemptions for r in requests],
         Column.MAX_TOKENS: [r.max_tokens for r in requests],
     }
@@ -107,6 +101,10 @@ def _first_token_s(request: RequestIn, arrival_s: float) -> float:
     if not request.generated:
         return np.nan
     return arrival_s + (request.first_token_ms or 0.0) / 1e3
+
+
+def _priority(request: RequestIn, slo_class: SloClass) -> int:
+    return slo_class.priority if request.priority is None else request.priority
 
 
 def _target(seconds: float | None) -> float:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 
 class Asked(BaseModel):
@@ -41,12 +41,17 @@ PositiveTokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
 # A year: longer is a mistake in the unit.
 Milliseconds = Annotated[float, Field(ge=0, le=31_536_000_000)]
 Target = Annotated[float, Field(gt=0, le=31_536_000_000)]
+# Not looked into here: thousands of numbers are checked faster together, as arrays.
 FlatLengths = Annotated[
-    list[float],
-    Field(
-        min_length=3,
-        max_length=8193,
-        description="B + 1 rising bin edges in tokens, then B probabilities: bin b holds "
-        "edges[b] < n <= edges[b + 1]",
+    Any,
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "number"},
+            "minItems": 3,
+            "maxItems": 8193,
+            "description": "B + 1 rising bin edges in tokens, then B probabilities that sum to 1: "
+            "bin b holds edges[b] < n <= edges[b + 1]",
+        }
     ),
 ]

@@ -1,11 +1,11 @@
 """``/schedule``: engines as they are, and what to do."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from serving.sidecar.schemas.base import (
-    Answered,
     Asked,
     FlatLengths,
     LongName,
@@ -116,24 +116,30 @@ class ScheduleIn(Asked):
     unassigned: list[RequestIn] = Field(default_factory=list, max_length=MOST_REQUESTS)
 
 
-class ReasonOut(Answered):
+ReasonCode = Literal[
+    "keeps_slot",
+    "gives_way",
+    "gets_slot",
+    "held_for_memory",
+    "relegated",
+    "promise_lost",
+    "can_wait",
+    "outranked",
+    "nothing_promised",
+]
+
+
+# Plain dataclasses: a decision holds hundreds of them, and they are encoded as they are.
+@dataclass(slots=True)
+class ReasonOut:
     """Why a request stands where it stands."""
 
-    code: Literal[
-        "keeps_slot",
-        "gives_way",
-        "gets_slot",
-        "held_for_memory",
-        "relegated",
-        "promise_lost",
-        "can_wait",
-        "outranked",
-        "nothing_promised",
-    ]
+    code: ReasonCode
     text: str
 
 
-class PlaceOut(Answered):
+@dataclass(slots=True)
+class PlaceOut:
     """One request's place: by expected lengths it begins and ends then, in that slot.
 
     ``chance`` is that of keeping its promise so, ``chance_now`` if it began at once; ``null``
@@ -151,7 +157,8 @@ class PlaceOut(Answered):
     reason: ReasonOut
 
 
-class DecisionOut(Answered):
+@dataclass(slots=True)
+class DecisionOut:
     """What one engine does in its next step.
 
     ``order``: everybody who waits, first served first. ``preempt``: who gives up a slot now (and
@@ -171,7 +178,8 @@ class DecisionOut(Answered):
     places: list[PlaceOut]
 
 
-class ScheduleOut(Answered):
+@dataclass(slots=True)
+class ScheduleOut:
     """Decisions by engine, and the engine of each request that was unassigned."""
 
     policy: str
