@@ -138,13 +138,19 @@ class PredictorPool:
         return parts
 
     async def _work(self, process: PredictorProcess) -> None:
-        while True:
-            batch = await self._next_batch()
-            if not await self._answer(process, batch):
-                process = await self._replaced(process)
+        gone = asyncio.create_task(process.wait())
+        try:
+            while True:
+                batch = await self._next_batch(gone)
+                if not batch or not await self._answer(process, batch):
+                    process = await self._replaced(process)
+                    gone = asyncio.create_task(process.wait())
+        finally:
+            gone.cancel()
 
-    async def _next_batch(self) -> list[Part]:
-        while True:
+    async def _next_batch(self, gone: "asyncio.Task[None]") -> list[Part]:
+        """What waits, as soon as something does; nothing once the process is gone."""
+        while not gone.done():
             batch: list[Part] = []
             room = self._config.batch_items
             while self._jobs and (not batch or len(self._jobs[0].prompts) <= room):
@@ -156,7 +162,10 @@ class PredictorPool:
             if batch:
                 return batch
             self._more.clear()
-            await self._more.wait()
+            more = asyncio.create_task(self._more.wait())
+            await asyncio.wait((more, gone), return_when=asyncio.FIRST_COMPLETED)
+            more.cancel()
+        return []
 
     async def _answer(self, process: PredictorProcess, batch: list[Part]) -> bool:
         """Whether the process can be asked again."""

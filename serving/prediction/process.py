@@ -75,6 +75,10 @@ class PredictorProcess:
                 raise
             raise ProcessGoneError(f"the predictor process died ({error})") from error
 
+    async def wait(self) -> None:
+        """Return when it has ended."""
+        await self._process.wait()
+
     async def stop(self) -> None:
         """End it: its input closes, and it is killed if it does not go by itself."""
         if self._process.stdin is not None:
