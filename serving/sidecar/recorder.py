@@ -14,6 +14,7 @@ from serving.observations.observation import Observation, pit
 from serving.observations.writer import ObservationWriter, Outcome
 from serving.priors import ClassPriors
 from serving.sidecar.live import LiveState
+from serving.sidecar.schemas.base import seconds, target_seconds
 from serving.sidecar.schemas.observation import ObservationIn
 from serving.slo_classes import OTHER, SloClasses
 
@@ -53,7 +54,7 @@ class Recorder:
     def _observation(self, asked: ObservationIn) -> Observation:
         slo_class = self.classes.get(asked.slo_class)
         lengths = None if asked.lengths is None else LengthDistribution.from_floats(asked.lengths)
-        ttft, e2e = _seconds(asked.ttft_ms), _seconds(asked.e2e_ms)
+        ttft, e2e = seconds(asked.ttft_ms), seconds(asked.e2e_ms)
         tpot = None
         if ttft is not None and e2e is not None:
             tpot = tpot_s(e2e_s=e2e, ttft_s=ttft, output_tokens=asked.output_tokens)
@@ -85,9 +86,9 @@ def _slo(asked: ObservationIn, default: Slo) -> Slo:
     if asked.slo_ttft_ms is None and asked.slo_tpot_ms is None and asked.slo_e2e_ms is None:
         return default
     return Slo(
-        ttft_s=_seconds(asked.slo_ttft_ms),
-        tpot_s=_seconds(asked.slo_tpot_ms),
-        e2e_s=_seconds(asked.slo_e2e_ms),
+        ttft_s=target_seconds(asked.slo_ttft_ms),
+        tpot_s=target_seconds(asked.slo_tpot_ms),
+        e2e_s=target_seconds(asked.slo_e2e_ms),
     )
 
 
@@ -104,7 +105,3 @@ def _judged(
         if target is not None and (math.inf if measured is None else measured) > target
     ]
     return not missed, " ".join(missed) or None
-
-
-def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1e3

@@ -12,6 +12,7 @@ from scheduler.snapshot import Column, Floats
 from scheduler.tracker import LENGTH_BINS, Arrival
 from serving.priors import ClassPriors
 from serving.slo_classes import ClassTable
+from serving.sidecar.schemas.base import target_seconds
 from serving.sidecar.schemas.schedule import RequestIn
 from serving.sidecar.scheduling.session import Session
 
@@ -28,9 +29,9 @@ class Known:
         if request.ttft_ms is None and request.tpot_ms is None and request.e2e_ms is None:
             return slo_class.slo
         return Slo(
-            ttft_s=_seconds(request.ttft_ms),
-            tpot_s=_seconds(request.tpot_ms),
-            e2e_s=_seconds(request.e2e_ms),
+            ttft_s=target_seconds(request.ttft_ms),
+            tpot_s=target_seconds(request.tpot_ms),
+            e2e_s=target_seconds(request.e2e_ms),
         )
 
     def lengths(self, request: RequestIn) -> list[float]:
@@ -109,7 +110,3 @@ def _priority(request: RequestIn, slo_class: SloClass) -> int:
 
 def _target(seconds: float | None) -> float:
     return np.inf if seconds is None else seconds
-
-
-def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1e3

@@ -40,7 +40,9 @@ Tokens = Annotated[int, Field(ge=0, le=2**31 - 1)]
 PositiveTokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
 # A year: longer is a mistake in the unit.
 Milliseconds = Annotated[float, Field(ge=0, le=31_536_000_000)]
-Target = Annotated[float, Field(gt=0, le=31_536_000_000)]
+# Batch gateways send what is left of a promise: nothing is left of some.
+Target = Annotated[float, Field(ge=0, le=31_536_000_000)]
+_SOONEST_S = 1e-9
 # Not looked into here: thousands of numbers are checked faster together, as arrays.
 FlatLengths = Annotated[
     Any,
@@ -55,3 +57,13 @@ FlatLengths = Annotated[
         }
     ),
 ]
+
+
+def seconds(milliseconds: float | None) -> float | None:
+    """A time measured."""
+    return None if milliseconds is None else milliseconds / 1e3
+
+
+def target_seconds(milliseconds: float | None) -> float | None:
+    """A time promised: at least a moment, since targets are positive."""
+    return None if milliseconds is None else max(milliseconds / 1e3, _SOONEST_S)
