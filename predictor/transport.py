@@ -19,9 +19,7 @@ _SUM_TOLERANCE = 1e-6
 _NUMBERS = {int, float}
 
 
-def rows_from_floats(
-    transports: Sequence[object], *, bins: int
-) -> tuple[Floats, Floats]:
+def rows_from_floats(transports: Sequence[object], *, bins: int) -> tuple[Floats, Floats]:
     """Edges and CDF as rows, float64[n, bins + 1] each, of what ``to_floats`` returned.
 
     The same checks as :meth:`LengthDistribution.from_floats` and the same rows as

@@ -39,7 +39,8 @@ class PredictorPool:
     """Batches by itself: while a process works, what arrives is its next batch.
 
     ``on_batch`` is told the size of each batch, ``on_restart`` of each process that had to be
-    replaced. ``command`` starts a process. Jobs whose future is done already (a caller that gave up) are left out.
+    replaced. ``command`` starts a process. Jobs whose future is done already (a caller that gave
+    up) are left out.
     """
 
     def __init__(

@@ -19,7 +19,6 @@ from serving.sidecar.schemas.predict import (
 from serving.sidecar.schemas.schedule import ScheduleIn, ScheduleOut
 from serving.sidecar.schemas.status import ReadyOut, ReloadOut, StatusOut
 
-
 _TIMEOUT_S = 30.0
 
 

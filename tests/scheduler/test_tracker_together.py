@@ -40,7 +40,10 @@ def test_together_is_one_by_one():
     edges, cdf = stack([arrival.lengths for arrival in several], LENGTH_BINS)
     names = [arrival.request_id for arrival in several]
     order = [singly.handle(name) for name in names]
-    by_handle = {int(h): column for h, column in zip(wanted.waiting.handle, wanted.waiting.values.T, strict=True)}
+    by_handle = {
+        int(h): column
+        for h, column in zip(wanted.waiting.handle, wanted.waiting.values.T, strict=True)
+    }
     values = np.array([by_handle[handle] for handle in order]).T
     handles = together.arrived_together(names, values, edges, cdf)
     found = together.snapshot(now_s=2.0, latency=LATENCY)

@@ -84,13 +84,15 @@ function drawPlan(engines) {
   const filled = show("plan", engines.length > 0);
   $("plan-details").hidden = !filled;
   $("engine-said").textContent = "";
+  $("engine").closest(".controls").hidden = !filled;
   if (!filled) return;
   const engine = engineShown(engines);
   const kept = engine.expected_attainment === null ? "" : `, ${percent(engine.expected_attainment)} of promises expected to be kept`;
   const failed = engine.fallback ? "; the policy failed, this is arrival order" : "";
   $("engine-said").textContent = `${engine.running} run, ${engine.waiting} wait under ${engine.policy}${kept}${failed}; told ${engine.age_s} s ago`;
   $("plan").setAttribute("aria-label", `Timeline of the slots of ${engine.name}: ${$("engine-said").textContent}`);
-  drawBars(engine.places);
+  $("plan-figure").hidden = engine.places.length === 0;
+  if (engine.places.length) drawBars(engine.places);
   fillRows(engine.places);
 }
 
@@ -98,7 +100,7 @@ function drawBars(places) {
   const said = (place) => `${escaped(place.id)} (${escaped(place.slo_class)})<br>${seconds(place.begin_ms)} to ${seconds(place.end_ms)}, chance ${percent(place.chance)}<br>${escaped(place.reason.text)}`;
   const bars = (chosen, marker, more) => ({
     type: "bar", orientation: "h", base: chosen.map((p) => p.begin_ms / 1000),
-    x: chosen.map((p) => Math.max(p.end_ms - p.begin_ms, 0) / 1000), y: chosen.map((p) => p.slot),
+    x: chosen.map((p) => Math.max(p.end_ms - p.begin_ms, 0) / 1000), y: chosen.map((p) => p.slot), width: 0.82,
     customdata: chosen.map(said), hovertemplate: "%{customdata}<extra></extra>",
     marker: { line: { width: 1, color: dark.matches ? "#12161b" : "#ffffff" }, ...marker }, ...more,
   });
@@ -108,7 +110,8 @@ function drawBars(places) {
   const traces = [bars(promised, scale, { name: "promised" })];
   if (others.length) traces.push(bars(others, { color: UNPROMISED }, { name: "nothing promised" }));
   const ends = places.filter((p) => p.runs).map((p) => p.end_ms / 1000).concat(places.map((p) => p.begin_ms / 1000));
-  draw("plan", traces, layout({ title: "seconds from the snapshot", range: [0, Math.max(1, 1.05 * Math.max(...ends, 0))] }, { title: "slot", dtick: 1, autorange: "reversed" }, { barmode: "overlay", bargap: 0.15, showlegend: false }));
+  const slots = 1 + Math.max(...places.map((p) => p.slot), 0);
+  draw("plan", traces, layout({ title: "seconds from the snapshot", range: [0, Math.max(1, 1.05 * Math.max(...ends, 0))] }, { title: "slot", tickformat: "d", dtick: slots > 16 ? undefined : 1, range: [slots - 0.5, -0.5] }, { barmode: "overlay", bargap: 0.15, showlegend: false }));
 }
 
 function fillRows(places) {

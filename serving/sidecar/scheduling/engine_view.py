@@ -12,9 +12,9 @@ from scheduler.simulator.profiles import load_profile, profile_names
 from scheduler.snapshot import Limits, Snapshot
 from scheduler.tracker import Arrival, Tracker
 from serving.config_file import nearest
-from serving.sidecar.schemas.schedule import InstanceIn, RequestIn
 from serving.sidecar.scheduling.requests import Known, length_rows, values_of
 from serving.sidecar.scheduling.session import Session
+from serving.sidecar.schemas.schedule import InstanceIn, RequestIn
 
 
 @dataclass(slots=True)
@@ -79,7 +79,9 @@ class EngineView:
         for request in requests:
             if request.state == "running":
                 self.tracker.scheduled(request.id, 0)
-        self.class_of = {request.id: known.classes.get(request.slo_class).name for request in requests}
+        self.class_of = {
+            request.id: known.classes.get(request.slo_class).name for request in requests
+        }
 
 
 def _latency(instance: InstanceIn) -> StepLatency:

@@ -42,7 +42,9 @@ class Reasons:
         if handle in self.held:
             return ReasonOut("held_for_memory", "With it the KV cache would run out, by forecast.")
         if handle in self.relegated:
-            return ReasonOut("relegated", "Too late for its first token: it stands behind the rest.")
+            return ReasonOut(
+                "relegated", "Too late for its first token: it stands behind the rest."
+            )
         if isnan(chance):
             return ReasonOut("nothing_promised", f"Promised nothing; about {wait_s:.1f} s to wait.")
         if chance_now < _LOST:

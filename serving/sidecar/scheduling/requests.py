@@ -11,10 +11,10 @@ from scheduler.slo import Slo, SloClass
 from scheduler.snapshot import Column, Floats
 from scheduler.tracker import LENGTH_BINS, Arrival
 from serving.priors import ClassPriors
-from serving.slo_classes import ClassTable
+from serving.sidecar.scheduling.session import Session
 from serving.sidecar.schemas.base import target_seconds
 from serving.sidecar.schemas.schedule import RequestIn
-from serving.sidecar.scheduling.session import Session
+from serving.slo_classes import ClassTable
 
 
 @dataclass(frozen=True, slots=True)

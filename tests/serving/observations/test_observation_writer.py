@@ -131,8 +131,7 @@ def test_a_full_disk_is_refused_and_the_writer_goes_on(tmp_path):
         lambda connection, _: connection.execute("PRAGMA max_page_count=12"),
     )
     outcomes = [
-        used.submit([observation(number, prompt="x" * 5_000)]).exception(30)
-        for number in range(40)
+        used.submit([observation(number, prompt="x" * 5_000)]).exception(30) for number in range(40)
     ]
     assert outcomes[0] is None
     assert isinstance(outcomes[-1], StoreError)

@@ -16,11 +16,12 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the sidecar is not installed (extra: serving)")
 
-from fastapi.testclient import TestClient  # noqa: E402
-from predictor.history import HistoryPredictor  # noqa: E402
-from predictor.prompt import Prompt  # noqa: E402
-from serving.settings import Settings  # noqa: E402
-from serving.sidecar.app import create_app  # noqa: E402
+from fastapi.testclient import TestClient
+
+from predictor.history import HistoryPredictor
+from predictor.prompt import Prompt
+from serving.settings import Settings
+from serving.sidecar.app import create_app
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,7 +59,9 @@ class Sidecar:
     def __init__(self, folder: Path, **variables: str) -> None:
         self.log: list[dict[str, Any] | str] = []
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("SLOTWISE")},
+            **{
+                name: value for name, value in os.environ.items() if not name.startswith("SLOTWISE")
+            },
             "PYTHONPATH": str(ROOT),
             "SLOTWISE_PORT": "0",
             "SLOTWISE_DATABASE_URL": f"sqlite:///{folder / 'observations.db'}",
@@ -74,7 +77,9 @@ class Sidecar:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         assert self._ready.wait(120), self.log
-        self.url = next(line["url"] for line in self.log if isinstance(line, dict) and "url" in line)
+        self.url = next(
+            line["url"] for line in self.log if isinstance(line, dict) and "url" in line
+        )
 
     def _read(self) -> None:
         assert self.process.stderr is not None

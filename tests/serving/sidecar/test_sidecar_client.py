@@ -58,7 +58,10 @@ def test_refusals_are_one_kind_of_error(client):
             bad = SNAPSHOT.instances[0].model_copy(update={"engine_profile": "nothing"})
             used.schedule(SNAPSHOT.model_copy(update={"instances": [bad]}))
         assert caught.value.status == 422
-    with SidecarClient("http://127.0.0.1:1") as nobody, pytest.raises(SidecarError, match="running"):
+    with (
+        SidecarClient("http://127.0.0.1:1") as nobody,
+        pytest.raises(SidecarError, match="running"),
+    ):
         nobody.status()
 
 

@@ -30,7 +30,9 @@ def test_no_fault_of_ours(client, schema, path, mode):
     @given(case=operation.as_strategy(generation_mode=mode))
     def fuzz(case):
         sent = case.as_transport_kwargs(base_url="http://testserver")
-        sent = {name: sent[name] for name in ("headers", "json", "data") if sent.get(name) is not None}
+        sent = {
+            name: sent[name] for name in ("headers", "json", "data") if sent.get(name) is not None
+        }
         if "data" in sent:
             sent["content"] = sent.pop("data")
         answer = client.request(case.method, path, **sent)

@@ -28,8 +28,12 @@ def observed(**more):
 
 def test_the_names_of_the_metrics_are_a_contract(client):
     text = client.get("/metrics").text
-    names = {family.name.removesuffix("_created") for family in text_string_to_metric_families(text)}
-    names = {name.removesuffix("_info") if name == "slotwise_model_info" else name for name in names}
+    names = {
+        family.name.removesuffix("_created") for family in text_string_to_metric_families(text)
+    }
+    names = {
+        name.removesuffix("_info") if name == "slotwise_model_info" else name for name in names
+    }
     assert names == METRICS
 
 
@@ -170,7 +174,9 @@ def test_the_token(tmp_path):
 
 
 def test_request_ids(client):
-    assert client.get("/healthz", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    assert (
+        client.get("/healthz", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    )
     made = client.get("/healthz", headers={"x-request-id": "a b\tc"}).headers["x-request-id"]
     assert len(made) == 32
 

@@ -96,7 +96,11 @@ def test_errors_do_not_repeat_the_prompt(client):
 def test_what_was_answered_is_counted(client):
     def count() -> float:
         text = client.get("/metrics").text
-        (line,) = [x for x in text.splitlines() if x.startswith('slotwise_predictions_total{source="model"}')]
+        (line,) = [
+            x
+            for x in text.splitlines()
+            if x.startswith('slotwise_predictions_total{source="model"}')
+        ]
         return float(line.split()[-1])
 
     before = count()

@@ -142,7 +142,9 @@ def test_clients_that_go_away_cost_nothing(start):
         assert client.post("/predict", json={"prompt": "a"}).status_code == 200
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             found = list(
-                pool.map(lambda _: client.post("/predict", json={"prompt": "a"}).status_code, range(100))
+                pool.map(
+                    lambda _: client.post("/predict", json={"prompt": "a"}).status_code, range(100)
+                )
             )
         assert set(found) == {200}
     assert sidecar.stop() in (0, -signal.SIGINT, 130)

@@ -23,8 +23,14 @@ def decide(client, *engines, **more):
 
 def test_the_policy_decides(client):
     waiting = [request("long", lengths=LONG, waited_ms=50), request("short", waited_ms=20)]
-    assert decide(client, engine(*waiting), policy="fcfs")["instances"][0]["order"] == ["long", "short"]
-    assert decide(client, engine(*waiting), policy="sjf")["instances"][0]["order"] == ["short", "long"]
+    assert decide(client, engine(*waiting), policy="fcfs")["instances"][0]["order"] == [
+        "long",
+        "short",
+    ]
+    assert decide(client, engine(*waiting), policy="sjf")["instances"][0]["order"] == [
+        "short",
+        "long",
+    ]
 
 
 def test_slotwise_serves_who_can_keep_a_promise(client):
@@ -45,13 +51,23 @@ def test_slotwise_serves_who_can_keep_a_promise(client):
 
 
 def test_who_runs_keeps_the_slot_or_gives_way(client):
-    running = request("runs", state="running", generated=5, first_token_ms=10, waited_ms=60, lengths=LONG, e2e_ms=60)
+    running = request(
+        "runs",
+        state="running",
+        generated=5,
+        first_token_ms=10,
+        waited_ms=60,
+        lengths=LONG,
+        e2e_ms=60,
+    )
     (told,) = decide(client, engine(running, request("urgent", e2e_ms=400)))["instances"]
     assert told["preempt"] == ["runs"]
     assert told["order"] == ["urgent", "runs"]
     assert told["places"][0]["id"] == "urgent"
     assert {p["id"]: p["reason"]["code"] for p in told["places"]}["runs"] == "gives_way"
-    (told,) = decide(client, engine({**running, "id": "again", "lengths": SHORT, "e2e_ms": 9000}))["instances"]
+    (told,) = decide(client, engine({**running, "id": "again", "lengths": SHORT, "e2e_ms": 9000}))[
+        "instances"
+    ]
     assert told["preempt"] == []
     assert told["places"][0]["runs"]
 
@@ -59,7 +75,13 @@ def test_who_runs_keeps_the_slot_or_gives_way(client):
 def test_memory_that_runs_out_holds_requests_back(client):
     (told,) = decide(
         client,
-        engine(request("a", lengths=LONG), request("b", lengths=LONG), max_num_seqs=2, kv_tokens=2500, name="small"),
+        engine(
+            request("a", lengths=LONG),
+            request("b", lengths=LONG),
+            max_num_seqs=2,
+            kv_tokens=2500,
+            name="small",
+        ),
     )["instances"]
     assert len(told["held"]) == 1
     codes = {place["id"]: place["reason"]["code"] for place in told["places"]}
@@ -67,7 +89,10 @@ def test_memory_that_runs_out_holds_requests_back(client):
 
 
 def test_the_unassigned_go_where_they_gain_most(client):
-    crowd = [request(f"r{n}", state="running", generated=1, first_token_ms=0, lengths=LONG) for n in range(4)]
+    crowd = [
+        request(f"r{n}", state="running", generated=1, first_token_ms=0, lengths=LONG)
+        for n in range(4)
+    ]
     told = decide(
         client,
         engine(*crowd, name="full", max_num_seqs=4),
@@ -131,5 +156,7 @@ def test_the_clock_of_the_client_does_not_matter(client):
 
 def test_nothing_left_of_a_promise_is_no_mistake(client):
     """Batch gateways send the time that remains."""
-    (told,) = decide(client, engine(request("a", e2e_ms=0), request("b", e2e_ms=5e-324)))["instances"]
+    (told,) = decide(client, engine(request("a", e2e_ms=0), request("b", e2e_ms=5e-324)))[
+        "instances"
+    ]
     assert {place["chance"] for place in told["places"]} == {0.0}
