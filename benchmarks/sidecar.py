@@ -7,7 +7,8 @@ connections that stay open: /predict at a fixed rate (latency counts from the mo
 due) and as fast as it goes; /predict/bulk of 100 prompts; /schedule with one engine of 16 slots
 taken and 256 requests that wait, half code, half chat, log-normal forecasts. The same with a
 predictor that costs next to nothing (class histories), which is what the rest costs. The client
-shares the cores with the server.
+shares the cores with the server. `server_cpu_ms` is the processor time of the server and its
+predictor processes for each request, which other work on the machine hardly changes.
 """
 
 import argparse
@@ -38,6 +39,10 @@ from serving.prediction.forecast import compact
 BULK = 100
 WAITING, SLOTS = 256, 16
 RATE_RPS = 1000.0
+_WORDS = (
+    "write a function that explains how the sea moves in python list of steps please for each "
+    "item in the table and why does this error happen with my code summarize text below"
+)
 
 
 class Connection(asyncio.Protocol):
@@ -49,18 +54,22 @@ class Connection(asyncio.Protocol):
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way out."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Read on."""
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
+        """Tell who waits."""
         assert self._done is not None
         status = self._parser.get_status_code()
         self._parser = httptools.HttpResponseParser(self)
         self._done.set_result(status)
 
     async def post(self, request: bytes) -> None:
+        """Send and wait for the answer."""
         self._done = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         status = await self._done
@@ -68,6 +77,7 @@ class Connection(asyncio.Protocol):
             raise SystemExit(f"the sidecar answered {status}")
 
     def close(self) -> None:
+        """Hang up."""
         self._transport.close()
 
 
@@ -83,10 +93,7 @@ def request(path: str, content: Any) -> bytes:
 def prompts(count: int, seed: int) -> list[dict[str, Any]]:
     """Made-up prompts of 10 to 200 words, half code, half chat."""
     rng = np.random.default_rng(seed)
-    words = (
-        "write a function that explains how the sea moves in python list of steps please for "
-        "each item in the table and why does this error happen with my code summarize text below"
-    ).split()
+    words = _WORDS.split()
     return [
         {
             "prompt": " ".join(
@@ -151,7 +158,7 @@ async def closed(
     began_s = time.perf_counter()
     await asyncio.gather(*(ask(each, number) for number, each in enumerate(connections)))
     spent_s = time.perf_counter() - began_s
-    return {"requests_per_s": len(taken) / spent_s, **percentiles_ms(taken)}
+    return {"requests": len(taken), "requests_per_s": len(taken) / spent_s, **percentiles_ms(taken)}
 
 
 async def at_rate(
@@ -179,10 +186,23 @@ async def at_rate(
         tasks.append(asyncio.create_task(one(number, due_s)))
     await asyncio.gather(*tasks)
     spent_s = time.perf_counter() - began_s
-    return {"requests_per_s": len(taken) / spent_s, **percentiles_ms(taken)}
+    return {"requests": len(taken), "requests_per_s": len(taken) / spent_s, **percentiles_ms(taken)}
 
 
-async def measure(port: int, seconds: float, count: int) -> dict[str, Any]:
+def cpu_s(process: int) -> float:
+    """User and system time of a process and its children, by the kernel's books (Linux)."""
+    total = 0.0
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if process in (int(status.parent.name), int(fields[1])):
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+async def measure(port: int, process: int, seconds: float, count: int) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
 
     async def connected(many: int) -> list[Connection]:
@@ -194,13 +214,19 @@ async def measure(port: int, seconds: float, count: int) -> dict[str, Any]:
     bulks = [request("/predict/bulk", {"prompts": prompts(BULK, seed)}) for seed in range(20)]
     snapshots = [request("/schedule", snapshot(seed)) for seed in range(40)]
     await closed(several, [*singles[:50], *bulks[:2], *snapshots[:4]], 2.0)  # warm up
-    found: dict[str, Any] = {
-        "predict_at_1000_rps": await at_rate(several, singles, seconds, RATE_RPS),
-        "predict": await closed(several, singles, seconds),
-        "predict_one_at_a_time": await closed(one, singles, seconds),
-        "predict_bulk": await closed(several[:2], bulks, seconds),
-        "schedule": await closed(one, snapshots, seconds),
+    runs = {
+        "predict_at_1000_rps": lambda: at_rate(several, singles, seconds, RATE_RPS),
+        "predict": lambda: closed(several, singles, seconds),
+        "predict_one_at_a_time": lambda: closed(one, singles, seconds),
+        "predict_bulk": lambda: closed(several[:2], bulks, seconds),
+        "schedule": lambda: closed(one, snapshots, seconds),
     }
+    found: dict[str, Any] = {}
+    for name, run in runs.items():
+        before_s = cpu_s(process)
+        found[name] = await run()
+        asked = found[name].pop("requests")
+        found[name]["server_cpu_ms"] = 1e3 * (cpu_s(process) - before_s) / asked
     found["predict_bulk"]["prompts_per_s"] = BULK * found["predict_bulk"]["requests_per_s"]
     for connection in (*several, *one):
         connection.close()
@@ -208,8 +234,8 @@ async def measure(port: int, seconds: float, count: int) -> dict[str, Any]:
 
 
 @contextmanager
-def sidecar(predictor: Path, folder: Path) -> Iterator[int]:
-    """A sidecar with its defaults; yields its port."""
+def sidecar(predictor: Path, folder: Path) -> Iterator[tuple[int, int]]:
+    """A sidecar with its defaults; yields its port and process."""
     environment = {
         **os.environ,
         "SLOTWISE_PORT": "0",
@@ -223,7 +249,7 @@ def sidecar(predictor: Path, folder: Path) -> Iterator[int]:
         env=environment, stderr=(log := (folder / "log").open("w")),
     )  # fmt: skip
     try:
-        yield listening(folder / "log", process)
+        yield listening(folder / "log", process), process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -262,10 +288,12 @@ def main() -> None:
             folder = Path(scratch) / name
             folder.mkdir()
             used = arguments.predictor if name == "predictor" else history(folder)
-            with sidecar(used, folder) as port:
-                found[name] = asyncio.run(measure(port, arguments.seconds, arguments.connections))
+            with sidecar(used, folder) as (port, process):
+                found[name] = asyncio.run(
+                    measure(port, process, arguments.seconds, arguments.connections)
+                )
     load["after"] = os.getloadavg()[0]
-    table = Table("model", "asked", "per second", "p50", "p99 ms")
+    table = Table("model", "asked", "per second", "p50", "p99 ms", "server CPU ms")
     for name, figures in found.items():
         for asked, row in figures.items():
             rate = row.get("prompts_per_s", row["requests_per_s"])

@@ -31,39 +31,45 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SLOTWISE_", extra="forbid", frozen=True)
 
     # Scheduling
-    policy: str = Field("slotwise", description="scheduling policy")
-    time_box_ms: float = Field(10.0, gt=0, description="longest a decision may take")
+    policy: str = Field(default="slotwise", description="scheduling policy")
+    time_box_ms: float = Field(default=10.0, gt=0, description="longest a decision may take")
     slo_config: Path | None = Field(
         None, description="file with the SLO classes; read anew when it changes"
     )
-    step_log: Path | None = Field(None, description="file for one line per engine step")
+    step_log: Path | None = Field(default=None, description="file for one line per engine step")
 
     # Prediction
     predictor: Path | None = Field(
         None, description="folder of the trained predictor; without one, class priors answer"
     )
-    predictor_workers: int = Field(1, ge=1, le=64, description="predictor processes")
+    predictor_workers: int = Field(default=1, ge=1, le=64, description="predictor processes")
     predict_deadline_ms: float = Field(
         50.0, gt=0, description="a prediction later than this is the class's prior"
     )
-    bulk_deadline_ms: float = Field(10_000.0, gt=0, description="the same for a bulk request")
-    batch_items: int = Field(64, ge=1, le=4096, description="prompts a predictor is given at once")
+    bulk_deadline_ms: float = Field(
+        default=10_000.0, gt=0, description="the same for a bulk request"
+    )
+    batch_items: int = Field(
+        default=64, ge=1, le=4096, description="prompts a predictor is given at once"
+    )
     predict_queue_items: int = Field(
         50_000, ge=1, description="prompts that may wait for a predictor; above, priors answer"
     )
     predictor_hang_ms: float = Field(
         1_000.0, gt=0, description="a predictor silent for longer on one batch is killed"
     )
-    max_prompt_characters: int = Field(200_000, ge=1, description="longest prompt read")
+    max_prompt_characters: int = Field(default=200_000, ge=1, description="longest prompt read")
 
     # The sidecar's door
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8400, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(
+        default=8400, ge=0, le=65_535, description="port to listen on; 0 takes a free one"
+    )
     api_token: SecretStr | None = Field(
         None, min_length=8, description="bearer token that requests must carry"
     )
-    max_body_mib: float = Field(32.0, gt=0, le=1024, description="largest request body")
-    max_items: int = Field(10_000, ge=1, description="most prompts in a bulk request")
+    max_body_mib: float = Field(default=32.0, gt=0, le=1024, description="largest request body")
+    max_items: int = Field(default=10_000, ge=1, description="most prompts in a bulk request")
     max_concurrency: int = Field(
         1_000, ge=1, description="requests and connections served at once; more are told 503"
     )
@@ -75,8 +81,10 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         default_factory=_default_database, description="sqlite:///FILE or postgresql://..."
     )
-    retention_days: float = Field(30.0, gt=0, description="observations older than this go")
-    retention_rows: int = Field(1_000_000, ge=1, description="the oldest go beyond this many")
+    retention_days: float = Field(default=30.0, gt=0, description="observations older than this go")
+    retention_rows: int = Field(
+        default=1_000_000, ge=1, description="the oldest go beyond this many"
+    )
     spool_mib: float = Field(
         64.0, gt=0, description="room for observations while the database is away"
     )
@@ -84,7 +92,7 @@ class Settings(BaseSettings):
         default_factory=lambda: data_folder() / "observations.spool",
         description="file for observations while the database is away",
     )
-    store_prompts: bool = Field(False, description="keep prompt texts with observations")
+    store_prompts: bool = Field(default=False, description="keep prompt texts with observations")
 
     @property
     def max_body_bytes(self) -> int:

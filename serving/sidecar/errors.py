@@ -1,7 +1,6 @@
 """Errors in the shape of OpenAI's, from one place. They never repeat what the client sent."""
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -65,7 +64,7 @@ def _ours(status: int) -> Any:
 
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults: Sequence[Any] = error.errors()
+    faults: Any = error.errors()
     if faults[0]["type"] == "json_invalid":
         return error_response(400, "the body is not valid JSON", param="body")
     param, message = explain(faults[0], skip=1)

@@ -30,7 +30,7 @@ class Reasons:
             policy,
         )
 
-    def reason(
+    def reason(  # noqa: PLR0911 - one for each answer
         self, handle: int, *, runs: bool, wait_s: float, chance: float, chance_now: float
     ) -> ReasonOut:
         """Of one request, by its :class:`~scheduler.slots.outcome.Outcome`."""

@@ -41,12 +41,14 @@ class ObservationIn(Asked):
     model_config = example(_OBSERVATION)
 
     id: Annotated[Name, Field(description="drawn if left out")] | None = None
-    at_unix_ms: float | None = Field(None, ge=0, le=4e12, description="when it ended")
+    at_unix_ms: float | None = Field(default=None, ge=0, le=4e12, description="when it ended")
     slo_class: Name = "chat"
     llm: LongName | None = None
     input_tokens: Tokens | None = None
     output_tokens: PositiveTokens
-    lengths: FlatLengths | None = Field(None, description="the distribution that was predicted")
+    lengths: FlatLengths | None = Field(
+        default=None, description="the distribution that was predicted"
+    )
     source: Literal["model", "prior"] | None = None
     model_name: LongName | None = None
     model_version: Name | None = None
@@ -55,7 +57,7 @@ class ObservationIn(Asked):
     slo_ttft_ms: Target | None = None
     slo_tpot_ms: Target | None = None
     slo_e2e_ms: Target | None = None
-    prompt: PlainText | None = Field(None, max_length=200_000)
+    prompt: PlainText | None = Field(default=None, max_length=200_000)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

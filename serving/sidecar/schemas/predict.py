@@ -36,8 +36,8 @@ class PromptIn(Asked):
 
     prompt: str = Field(description="the text as the model will see it")
     slo_class: Name = "chat"
-    llm: LongName | None = Field(None, description="the LLM that will answer")
-    temperature: float | None = Field(None, ge=0, le=100, description="how it will sample")
+    llm: LongName | None = Field(default=None, description="the LLM that will answer")
+    temperature: float | None = Field(default=None, ge=0, le=100, description="how it will sample")
     input_tokens: Tokens | None = None
     max_tokens: PositiveTokens | None = None
 

@@ -65,7 +65,9 @@ class RequestIn(Asked):
     ttft_ms: Target | None = None
     tpot_ms: Target | None = None
     e2e_ms: Target | None = None
-    priority: int | None = Field(None, ge=-(2**31), le=2**31, description="lower is earlier")
+    priority: int | None = Field(
+        default=None, ge=-(2**31), le=2**31, description="lower is earlier"
+    )
     waited_ms: Milliseconds
     prompt_tokens: Tokens
     max_tokens: PositiveTokens = 16_384
@@ -74,7 +76,7 @@ class RequestIn(Asked):
         None, description="tokens to compute before the next one; default: 0 if running"
     )
     first_token_ms: Milliseconds | None = None
-    preemptions: int = Field(0, ge=0, le=10**6)
+    preemptions: int = Field(default=0, ge=0, le=10**6)
     lengths: FlatLengths | None = None
 
     @model_validator(mode="after")
@@ -89,11 +91,11 @@ class InstanceIn(Asked):
 
     name: Name
     max_num_seqs: int = Field(ge=1, le=65_536)
-    max_batched_tokens: int = Field(8192, ge=1, le=2**31 - 1)
-    kv_tokens: int = Field(10**9, ge=1, le=10**12, description="what the KV cache holds")
-    kv_tokens_free: int | None = Field(None, ge=0, le=10**12)
-    engine_profile: Name | None = Field(None, description="step times by name")
-    latency: LatencyIn | None = Field(None, description="step times by coefficients")
+    max_batched_tokens: int = Field(default=8192, ge=1, le=2**31 - 1)
+    kv_tokens: int = Field(default=10**9, ge=1, le=10**12, description="what the KV cache holds")
+    kv_tokens_free: int | None = Field(default=None, ge=0, le=10**12)
+    engine_profile: Name | None = Field(default=None, description="step times by name")
+    latency: LatencyIn | None = Field(default=None, description="step times by coefficients")
     requests: list[RequestIn] = Field(default_factory=list, max_length=MOST_REQUESTS)
 
     @model_validator(mode="after")
@@ -111,7 +113,7 @@ class ScheduleIn(Asked):
 
     model_config = example({"policy": "slotwise", "instances": [_INSTANCE]})
 
-    policy: Name | None = Field(None, description="default: the server's")
+    policy: Name | None = Field(default=None, description="default: the server's")
     instances: list[InstanceIn] = Field(min_length=1, max_length=64)
     unassigned: list[RequestIn] = Field(default_factory=list, max_length=MOST_REQUESTS)
 

@@ -54,9 +54,10 @@ def test_the_blocking_client(client):
 
 def test_refusals_are_one_kind_of_error(client):
     with SidecarClient("http://testserver", transport=Through(client)) as used:
+        bad = SNAPSHOT.instances[0].model_copy(update={"engine_profile": "nothing"})
+        wrong = SNAPSHOT.model_copy(update={"instances": [bad]})
         with pytest.raises(SidecarError, match="engine profile") as caught:
-            bad = SNAPSHOT.instances[0].model_copy(update={"engine_profile": "nothing"})
-            used.schedule(SNAPSHOT.model_copy(update={"instances": [bad]}))
+            used.schedule(wrong)
         assert caught.value.status == 422
     with (
         SidecarClient("http://127.0.0.1:1") as nobody,

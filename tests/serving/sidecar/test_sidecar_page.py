@@ -81,7 +81,7 @@ def report_something(client: httpx.Client) -> None:
         runs = number < 4
         requests.append({
             "id": f"request-{number}", "state": "running" if runs else "waiting",
-            "slo_class": ["chat", "code", "unheard of"][0 if number % 7 else 2] if number % 2 else "code",
+            "slo_class": "unheard of" if number % 7 == 0 else ("chat", "code")[number % 2],
             "waited_ms": 3000 + 600 * number, "prompt_tokens": 200, "generated": 20 if runs else 0,
             "first_token_ms": 500 if runs else None, "lengths": lengths(float(rng.lognormal(5, 1))),
         })  # fmt: skip
@@ -95,7 +95,8 @@ def report_something(client: httpx.Client) -> None:
         e2e_ms = float(rng.lognormal(10, 0.5))
         rows.append({
             "slo_class": "chat" if number % 2 else "code", "at_unix_ms": 1.7e12 + 5e3 * number,
-            "output_tokens": max(int(median * rng.lognormal(0, 0.5)), 1), "lengths": lengths(median),
+            "output_tokens": max(int(median * rng.lognormal(0, 0.5)), 1),
+            "lengths": lengths(median),
             "ttft_ms": min(float(rng.lognormal(8, 0.8)), e2e_ms), "e2e_ms": e2e_ms,
         })  # fmt: skip
     client.post("/observations", json={"observations": rows}).raise_for_status()
@@ -166,7 +167,7 @@ def test_a_prompt_that_is_refused_and_a_sidecar_that_is_gone(start, visit):
     page.click("#ask button")
     expect(page.locator("#forecast-said")).to_contain_text("no model answered")
     page.route("**/predict", lambda route: route.fulfill(
-        status=422, content_type="application/json", body='{"error": {"message": "prompt: too long"}}'
+        status=422, json={"error": {"message": "prompt: too long"}}
     ))  # fmt: skip
     page.click("#ask button")
     expect(page.locator("#forecast-said")).to_contain_text("No forecast: prompt: too long")
@@ -209,11 +210,13 @@ def test_by_keyboard_and_for_screen_readers(start, visit, predictor):
         if name not in reached
     ] == []
     unnamed = page.evaluate(
-        "[...document.querySelectorAll('input, textarea, select')].filter(e => !e.labels.length).length"
+        "[...document.querySelectorAll('input, textarea, select')]"
+        ".filter(e => !e.labels.length).length"
     )
     assert unnamed == 0
     unnamed = page.evaluate(
-        "[...document.querySelectorAll('[role=img], [role=region]')].filter(e => !e.getAttribute('aria-label')).length"
+        "[...document.querySelectorAll('[role=img], [role=region]')]"
+        ".filter(e => !e.getAttribute('aria-label')).length"
     )
     assert unnamed == 0
     page.focus("#prompt")

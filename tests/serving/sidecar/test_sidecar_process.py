@@ -1,4 +1,4 @@
-"""The sidecar as a process: killed, out of disk, over its limits, with slow and vanishing clients."""
+"""The sidecar as a process: killed, out of disk, over its limits, with vanishing clients."""
 
 import concurrent.futures
 import json
@@ -67,7 +67,8 @@ def test_a_quota_on_the_disk(tmp_path):
         "import sys; sys.dont_write_bytecode = True; "
         "import pathlib, threading, time, httpx, uvicorn; from serving.settings import Settings; "
         "from serving.sidecar.app import create_app; folder = pathlib.Path(sys.argv[1]); "
-        "app = create_app(Settings(database_url=f'sqlite:///{folder}/o.db', spool=folder / 'spool')); "
+        "url = f'sqlite:///{folder}/o.db'; "
+        "app = create_app(Settings(database_url=url, spool=folder / 'spool')); "
         "uvicorn.run(app, port=int(sys.argv[2]), log_level='error')"
     )
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -134,7 +135,10 @@ def test_more_connections_than_it_serves(start):
 def test_clients_that_go_away_cost_nothing(start):
     sidecar = start()
     host, port = sidecar.url.removeprefix("http://").split(":")
-    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n"
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 999\r\n\r\n"
+    )
     for _ in range(50):
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(head + b'{"prompt"')
