@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ from typing import Any
 import httptools
 import numpy as np
 import orjson
-from planning import forecast
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import norm
 
+from predictor.distribution import LengthDistribution, log_edges
 from predictor.history import HistoryPredictor
 from predictor.prompt import Prompt
 from serving.prediction.forecast import compact
@@ -104,6 +105,14 @@ def prompts(count: int, seed: int) -> list[dict[str, Any]]:
         }
         for number in range(count)
     ]
+
+
+def forecast(rng: np.random.Generator) -> LengthDistribution:
+    """Log-normal, sigma 1 about a median of its own (sigma 1 about 180 tokens)."""
+    edges = log_edges(2048, 48)
+    cdf = norm.cdf(np.log(np.maximum(edges, 1e-3)) - rng.normal(5.2, 1.0))
+    cdf[0], cdf[-1] = 0.0, 1.0
+    return LengthDistribution.from_cdf(edges, cdf)
 
 
 def snapshot(seed: int) -> dict[str, Any]:
@@ -214,7 +223,7 @@ async def measure(port: int, process: int, seconds: float, count: int) -> dict[s
     bulks = [request("/predict/bulk", {"prompts": prompts(BULK, seed)}) for seed in range(20)]
     snapshots = [request("/schedule", snapshot(seed)) for seed in range(40)]
     await closed(several, [*singles[:50], *bulks[:2], *snapshots[:4]], 2.0)  # warm up
-    runs = {
+    runs: dict[str, Callable[[], Awaitable[dict[str, float]]]] = {
         "predict_at_1000_rps": lambda: at_rate(several, singles, seconds, RATE_RPS),
         "predict": lambda: closed(several, singles, seconds),
         "predict_one_at_a_time": lambda: closed(one, singles, seconds),

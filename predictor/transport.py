@@ -77,7 +77,7 @@ def _faulty(matrix: Floats, bins: int) -> NDArray[np.bool_]:
             & (probabilities >= 0.0).all(axis=1)
             & (np.abs(probabilities.sum(axis=1) - 1.0) <= _SUM_TOLERANCE)
         )
-    return ~good
+    return np.asarray(~good, dtype=np.bool_)
 
 
 def _fill(matrix: Floats, have: int, items: NDArray[np.int64], edges: Floats, cdf: Floats) -> None:

@@ -34,17 +34,18 @@ class Settings(BaseSettings):
     policy: str = Field(default="slotwise", description="scheduling policy")
     time_box_ms: float = Field(default=10.0, gt=0, description="longest a decision may take")
     slo_config: Path | None = Field(
-        None, description="file with the SLO classes; read anew when it changes"
+        default=None, description="file with the SLO classes; read anew when it changes"
     )
     step_log: Path | None = Field(default=None, description="file for one line per engine step")
 
     # Prediction
     predictor: Path | None = Field(
-        None, description="folder of the trained predictor; without one, class priors answer"
+        default=None,
+        description="folder of the trained predictor; without one, class priors answer",
     )
     predictor_workers: int = Field(default=1, ge=1, le=64, description="predictor processes")
     predict_deadline_ms: float = Field(
-        50.0, gt=0, description="a prediction later than this is the class's prior"
+        default=50.0, gt=0, description="a prediction later than this is the class's prior"
     )
     bulk_deadline_ms: float = Field(
         default=10_000.0, gt=0, description="the same for a bulk request"
@@ -53,10 +54,12 @@ class Settings(BaseSettings):
         default=64, ge=1, le=4096, description="prompts a predictor is given at once"
     )
     predict_queue_items: int = Field(
-        50_000, ge=1, description="prompts that may wait for a predictor; above, priors answer"
+        default=50_000,
+        ge=1,
+        description="prompts that may wait for a predictor; above, priors answer",
     )
     predictor_hang_ms: float = Field(
-        1_000.0, gt=0, description="a predictor silent for longer on one batch is killed"
+        default=1_000.0, gt=0, description="a predictor silent for longer on one batch is killed"
     )
     max_prompt_characters: int = Field(default=200_000, ge=1, description="longest prompt read")
 
@@ -66,15 +69,17 @@ class Settings(BaseSettings):
         default=8400, ge=0, le=65_535, description="port to listen on; 0 takes a free one"
     )
     api_token: SecretStr | None = Field(
-        None, min_length=8, description="bearer token that requests must carry"
+        default=None, min_length=8, description="bearer token that requests must carry"
     )
     max_body_mib: float = Field(default=32.0, gt=0, le=1024, description="largest request body")
     max_items: int = Field(default=10_000, ge=1, description="most prompts in a bulk request")
     max_concurrency: int = Field(
-        1_000, ge=1, description="requests and connections served at once; more are told 503"
+        default=1_000,
+        ge=1,
+        description="requests and connections served at once; more are told 503",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least severe log line that is written"
+        default="info", description="least severe log line that is written"
     )
 
     # Observations
@@ -86,7 +91,7 @@ class Settings(BaseSettings):
         default=1_000_000, ge=1, description="the oldest go beyond this many"
     )
     spool_mib: float = Field(
-        64.0, gt=0, description="room for observations while the database is away"
+        default=64.0, gt=0, description="room for observations while the database is away"
     )
     spool: Path = Field(
         default_factory=lambda: data_folder() / "observations.spool",

@@ -73,7 +73,7 @@ class RequestIn(Asked):
     max_tokens: PositiveTokens = 16_384
     generated: Tokens = 0
     prefill_left: Tokens | None = Field(
-        None, description="tokens to compute before the next one; default: 0 if running"
+        default=None, description="tokens to compute before the next one; default: 0 if running"
     )
     first_token_ms: Milliseconds | None = None
     preemptions: int = Field(default=0, ge=0, le=10**6)
