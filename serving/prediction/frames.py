@@ -8,6 +8,7 @@ for each prompt. No pickle.
 import struct
 from collections.abc import Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import BinaryIO
 
 import orjson
@@ -18,7 +19,7 @@ from serving.prediction.forecast import Forecast
 
 HEADER = struct.Struct(">I")
 MAX_FRAME = 1 << 30
-_FIELDS = tuple(field.name for field in fields(Prompt))
+_values = attrgetter(*(field.name for field in fields(Prompt)))
 
 
 def frame(payload: bytes) -> bytes:
@@ -38,7 +39,12 @@ def read_frame(stream: BinaryIO) -> bytes | None:
 
 def encode_prompts(prompts: Sequence[Prompt]) -> bytes:
     """A question."""
-    return orjson.dumps([_row(prompt) for prompt in prompts])
+    rows = [_values(prompt) for prompt in prompts]
+    try:
+        return orjson.dumps(rows)
+    except orjson.JSONEncodeError:
+        # Lone surrogates have no UTF-8; a predictor learns nothing from them either.
+        return orjson.dumps([[_utf8(value) for value in row] for row in rows])
 
 
 def decode_prompts(payload: bytes) -> list[Prompt]:
@@ -68,11 +74,5 @@ def decode_forecasts(payload: bytes, count: int) -> list[Forecast]:
     return [Forecast(osl, line) for osl, line in zip(head["osl"], lines[1:], strict=True)]
 
 
-def _row(prompt: Prompt) -> list[object]:
-    # Lone surrogates have no UTF-8; a predictor learns nothing from them either.
-    values = (getattr(prompt, name) for name in _FIELDS)
-    return [_utf8(value) if isinstance(value, str) else value for value in values]
-
-
-def _utf8(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+def _utf8(value: object) -> object:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import orjson
@@ -11,7 +12,7 @@ from predictor.errors import ArtifactError
 _INDEX = "artifact.json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelInfo:
     """``version`` is the first 12 digits of the SHA-256 of the artifact's index.
 
@@ -35,6 +36,11 @@ class ModelInfo:
             ) from error
         version = hashlib.sha256(index).hexdigest()[:12]
         return cls(name=name, version=version, kind=kind)
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """As a JSON object."""
+        return orjson.dumps(self.to_dict())
 
     def to_dict(self) -> dict[str, str]:
         """As JSON types."""

@@ -38,7 +38,7 @@ def router() -> APIRouter:
         forecast = await used.predictions.one(_prompt(asked))
         used.metrics.prediction_seconds.observe(time.perf_counter() - began_s)
         used.metrics.predictions.labels(forecast.source).inc()
-        return JsonResponse(forecast.encoded(b',"model":' + _model(used)))
+        return JsonResponse(forecast.encoded(b',"model":' + used.predictions.info.encoded))
 
     @routes.post("/predict/bulk", response_model=PredictionsOut, responses=errors(*BODY_ERRORS))
     async def bulk(asked: PromptsIn, used: Used) -> Response:
@@ -72,7 +72,7 @@ async def _many(used: Services, prompts: dict[int, PromptIn], faults: dict[int, 
         + b'],"errors":'
         + orjson.dumps([{"index": i, "error": said} for i, said in sorted(faults.items())])
         + b',"model":'
-        + _model(used)
+        + used.predictions.info.encoded
         + b"}"
     )
 
@@ -118,7 +118,3 @@ def _prompt(asked: PromptIn) -> Prompt:
 
 def _encoded(forecast: Forecast | None) -> bytes:
     return b"null" if forecast is None else forecast.encoded()
-
-
-def _model(used: Services) -> bytes:
-    return orjson.dumps(used.predictions.info.to_dict())

@@ -9,8 +9,8 @@ from serving.sidecar.schemas.status import ErrorOut
 from serving.sidecar.services import Services
 
 
-def services_of(request: Request) -> Services:
-    """The application's."""
+async def services_of(request: Request) -> Services:
+    """The application's; asynchronous, since the framework sends other functions to a thread."""
     found: Services = request.app.state.services
     return found
 

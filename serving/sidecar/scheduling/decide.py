@@ -3,12 +3,12 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import isnan
 
 from predictor.errors import SnapshotError
 from scheduler.decision import StepDecision
 from scheduler.slots.gain import best_prospect, prospects
 from scheduler.slots.outcome import Outcome, outcome
+from scheduler.snapshot import Floats
 from serving.priors import ClassPriors
 from serving.sidecar.scheduling.engine_view import EngineView
 from serving.sidecar.scheduling.reasons import Reasons
@@ -129,8 +129,8 @@ def _places(
         *(column.tolist() for column in found),
         (found.begin_s * 1e3).round(1).tolist(),
         (found.end_s * 1e3).round(1).tolist(),
-        map(_number, found.chance.round(4).tolist()),
-        map(_number, found.chance_now.round(4).tolist()),
+        _numbers(found.chance),
+        _numbers(found.chance_now),
         strict=True,
     )
     return [
@@ -158,8 +158,9 @@ def _renamed(requests: Sequence[RequestIn], prefix: str) -> list[RequestIn]:
     return [request.model_copy(update={"id": f"{prefix}-{request.id}"}) for request in requests]
 
 
-def _number(chance: float) -> float | None:
-    return None if isnan(chance) else chance
+def _numbers(chances: Floats) -> list[float | None]:
+    rounded: list[float] = chances.round(4).tolist()
+    return [chance if chance == chance else None for chance in rounded]  # noqa: PLR0124 - nan
 
 
 def _mean(chances: Iterable[float | None]) -> float | None:

@@ -72,9 +72,9 @@ def values_of(
         Column.FIRST_TOKEN_S: [
             _first_token_s(r, at_s) for r, at_s in zip(requests, arrival_s, strict=True)
         ],
-        Column.TTFT_S: [_target(slo.ttft_s) for slo in slos],
-        Column.TPOT_S: [_target(slo.tpot_s) for slo in slos],
-        Column.E2E_S: [_target(slo.e2e_s) for slo in slos],
+        Column.TTFT_S: [slo.ttft_s or np.inf for slo in slos],
+        Column.TPOT_S: [slo.tpot_s or np.inf for slo in slos],
+        Column.E2E_S: [slo.e2e_s or np.inf for slo in slos],
         Column.PRIORITY: [_priority(r, c) for r, c in zip(requests, classes, strict=True)],
         Column.PREEMPTIONS: [r.preemptions for r in requests],
         Column.MAX_TOKENS: [r.max_tokens for r in requests],
@@ -106,7 +106,3 @@ def _first_token_s(request: RequestIn, arrival_s: float) -> float:
 
 def _priority(request: RequestIn, slo_class: SloClass) -> int:
     return slo_class.priority if request.priority is None else request.priority
-
-
-def _target(seconds: float | None) -> float:
-    return np.inf if seconds is None else seconds

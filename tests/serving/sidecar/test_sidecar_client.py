@@ -1,7 +1,7 @@
 import httpx
 import pytest
-from conftest import settings_in
 from fastapi.testclient import TestClient
+from sidecars import settings_in
 
 from serving.sidecar.app import create_app
 from serving.sidecar.client import AsyncSidecarClient, SidecarClient, SidecarError

@@ -3,9 +3,9 @@ import shutil
 import time
 
 import pytest
-from conftest import settings_in
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
+from sidecars import settings_in
 
 from serving.sidecar.app import create_app
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ROOT
+from sidecars import ROOT
 
 ROW = {"slo_class": "chat", "output_tokens": 9, "ttft_ms": 5, "e2e_ms": 50}
 
