@@ -309,7 +309,7 @@ def main() -> None:
             table.add_row(
                 name, asked, f"{rate:.0f}", f"{row['p50_ms']:.2f}", f"{row['p99_ms']:.2f}"
             )
-    Console().print(table)
+    Console(width=100).print(table)
     if arguments.output:
         machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load_1min": load}
         document = {
