@@ -48,10 +48,10 @@ test: lint services ## Lint, types, and all tests, a real engine included
 # A database and a browser for the tests; without root, or without Debian, those tests are skipped.
 services:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
-		{ test "$$(id -u)" = 0 && apt-get install -qq --no-install-recommends postgresql >/dev/null; } || \
+		{ test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --no-install-recommends postgresql >/dev/null; } || \
 		echo "no PostgreSQL: its tests are skipped (Debian: apt-get install postgresql)"
 	@command -v chromium >/dev/null || \
-		{ test "$$(id -u)" = 0 && apt-get install -qq --no-install-recommends chromium >/dev/null; } || \
+		{ test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --no-install-recommends chromium >/dev/null; } || \
 		echo "no Chromium: the tests of the page are skipped (Debian: apt-get install chromium)"
 
 lint: $(DEV) ## ruff, mypy --strict, import rules
