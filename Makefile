@@ -9,7 +9,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format train-predictor serve sidecar bench clean
+.PHONY: help setup demo test services lint format train-predictor serve sidecar bench clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -42,8 +42,17 @@ bench: $(RUNTIME) ## The reference point: seven policies, about half an hour
 		--policies fcfs,slotwise,slotwise-oracle,sjf-oracle,priority,sjf,anneal-paper \
 		--num-prompts 160 --request-rate 1.6 --max-num-seqs 16 --output build/bench/result.json
 
-test: lint ## Lint, types, and all tests, a real engine included
+test: lint services ## Lint, types, and all tests, a real engine included
 	$(BIN)/python -m pytest
+
+# A database and a browser for the tests; without root, or without Debian, those tests are skipped.
+services:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+		{ test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --no-install-recommends postgresql >/dev/null; } || \
+		echo "no PostgreSQL: its tests are skipped (Debian: apt-get install postgresql)"
+	@command -v chromium >/dev/null || \
+		{ test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --no-install-recommends chromium >/dev/null; } || \
+		echo "no Chromium: the tests of the page are skipped (Debian: apt-get install chromium)"
 
 lint: $(DEV) ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
@@ -58,8 +67,12 @@ format: $(DEV) ## Format the code
 train-predictor: $(RUNTIME) ## Train the LightGBM length predictor on ShareGPT
 	$(BIN)/slotwise train --output build/predictor
 
-serve sidecar: ## Not there yet
-	@echo "make $@: not there yet; the server and the sidecar come with a later release" >&2
+sidecar: $(DEV) ## Train the predictor if need be and serve predictions, decisions and a page
+	@test -e build/predictor/artifact.json || $(BIN)/slotwise train --output build/predictor
+	$(BIN)/slotwise sidecar --predictor build/predictor
+
+serve: ## Not there yet
+	@echo "make $@: not there yet; the server comes with a later release" >&2
 	@exit 2
 
 clean: ## Remove what was built (the environment and the caches in your home stay)

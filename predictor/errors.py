@@ -8,6 +8,8 @@ SlotwiseError
 │   └── ModelError          a model folder or package cannot be used
 ├── ArtifactError           a stored predictor is missing, damaged or of another kind
 ├── DistributionError       probabilities or bin edges that are not a distribution
+├── PredictionError         a predictor gave no usable answer: it failed, died, hung or is late
+├── StoreError              observations can be kept neither in the database nor beside it
 ├── SnapshotError           the tracker was told something impossible of a request
 ├── SimulationError         a simulated engine cannot go on
 └── EngineError             the engine did not start, died, or its port is taken
@@ -44,6 +46,14 @@ class ArtifactError(SlotwiseError):
 
 class DistributionError(SlotwiseError, ValueError):
     """Probabilities or bin edges that are not a distribution."""
+
+
+class PredictionError(SlotwiseError):
+    """A predictor gave no usable answer: it failed, died, hung or is late."""
+
+
+class StoreError(SlotwiseError):
+    """Observations can be kept neither in the database nor beside it."""
 
 
 class SnapshotError(SlotwiseError):

@@ -30,6 +30,7 @@ class Driver:
     and whenever the policy raises or takes longer than ``time_box_s``, requests are served in
     arrival order for that step; ``fallbacks`` counts the latter two, ``untrained`` the steps
     before. ``background``: the model is refitted in a thread of its own, and :meth:`close` ends it.
+    ``previous`` is a plan that an earlier driver of the same engine made, in this one's handles.
     """
 
     def __init__(
@@ -38,18 +39,20 @@ class Driver:
         policy: Policy,
         limits: Limits,
         latency: StepLatency | None = None,
+        tracker: Tracker | None = None,
+        previous: Plan | None = None,
         time_box_s: float = 0.010,
         background: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.policy = policy
-        self.tracker = Tracker(limits=limits)
+        self.tracker = tracker or Tracker(limits=limits)
         self.fallbacks = 0
         self.untrained = 0
         self._refit = Refit(latency, background=background)
         self._time_box_s = time_box_s
         self._clock = clock
-        self._plan: Plan | None = None
+        self._plan = previous
         self._standing: StepDecision | None = None
         # What the plan in force knows, and whether later arrivals were put off.
         self._planned_version, self._planned_at_s = _NEVER, -inf

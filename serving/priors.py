@@ -25,6 +25,11 @@ class ClassPriors:
         self._learned: dict[str, LengthDistribution] = {}
         self._flat: dict[int, LengthDistribution] = {}
 
+    @property
+    def learned(self) -> bool:
+        """Whether any class has shown enough answers."""
+        return bool(self._learned)
+
     def observe(self, slo_class: str, output_tokens: int) -> None:
         """Remember one finished answer."""
         if output_tokens < 1:

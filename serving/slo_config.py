@@ -8,15 +8,10 @@ A file holds ``classes`` and, if one of them serves requests that name no class,
     default_class: chat
 """
 
-import json
-import tomllib
-from collections.abc import Callable, Hashable, Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from reprlib import repr as short
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -30,6 +25,7 @@ from pydantic_core import ErrorDetails
 
 from predictor.errors import ConfigError
 from scheduler.slo import Slo, SloClass
+from serving.config_file import nearest, parse
 
 Milliseconds = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 ClassName = Annotated[str, StringConstraints(strict=True, min_length=1)]
@@ -68,7 +64,7 @@ class SloConfig(BaseModel):
     @model_validator(mode="after")
     def _default_class_exists(self) -> Self:
         if self.default_class is not None and self.default_class not in self.classes:
-            hint = _nearest(self.default_class, self.classes)
+            hint = nearest(self.default_class, self.classes)
             raise ValueError(
                 f"'default_class' is '{self.default_class}', no class of this file: {hint}"
             )
@@ -103,7 +99,12 @@ def load(path: Path | None = None) -> SloConfig:
     """
     if path is None:
         return DEFAULT
-    content = _parse(path)
+    content = parse(
+        path,
+        what="SLO file",
+        absent="check the path, or leave it out for the built-in "
+        f"classes {' and '.join(DEFAULT.classes)}",
+    )
     if not isinstance(content, dict):
         raise ConfigError(
             f"SLO file {path}: the file must hold a mapping with the key 'classes'; "
@@ -119,72 +120,6 @@ def _seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
 
 
-def _parse(path: Path) -> object:
-    parser = _PARSERS.get(path.suffix.lower())
-    if parser is None:
-        raise ConfigError(
-            f"SLO file {path}: cannot tell its format from the suffix '{path.suffix}'; "
-            f"name it {', '.join(_PARSERS)}"
-        )
-    try:
-        return parser(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"SLO file {path}: no such file; check the path, or leave it out for the built-in "
-            f"classes {' and '.join(DEFAULT.classes)}"
-        ) from None
-    except OSError as error:
-        raise ConfigError(
-            f"SLO file {path}: cannot be read ({error.strerror}); give a readable file"
-        ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        kind = path.suffix.lower().lstrip(".")
-        detail = " ".join(str(error).split())
-        raise ConfigError(
-            f"SLO file {path}: not valid {kind} ({detail}); correct the file"
-        ) from None
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML without repeated keys, of which PyYAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise ValueError(f"key '{key.value}' stands twice, again on line {line}")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _parse_yaml(text: str) -> object:
-    return yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader
-
-
-def _parse_json(text: str) -> object:
-    return json.loads(text, object_pairs_hook=_unique_pairs)
-
-
-def _unique_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    content: dict[str, object] = {}
-    for key, value in pairs:
-        if key in content:
-            raise ValueError(f"key '{key}' stands twice")
-        content[key] = value
-    return content
-
-
-_PARSERS: dict[str, Callable[[str], object]] = {
-    ".yaml": _parse_yaml,
-    ".yml": _parse_yaml,
-    ".toml": tomllib.loads,
-    ".json": _parse_json,
-}
-
-
 def _message(path: Path, error: ValidationError) -> str:
     """Explain one fault and count the others; a misspelt key first, it may explain the rest."""
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
@@ -197,7 +132,7 @@ def _explain(fault: ErrorDetails) -> str:
     where = ".".join(location)
     if fault["type"] == "extra_forbidden":
         model = SloConfig if len(location) == 1 else ClassTargets
-        return f"unknown key '{where}': {_nearest(location[-1], model.model_fields)}"
+        return f"unknown key '{where}': {nearest(location[-1], model.model_fields)}"
     if location[-1:] == ["[key]"]:
         return f"class name {short(fault['input'])} must be non-empty text; put it in quotes"
     if fault["type"] == "value_error":
@@ -215,9 +150,3 @@ def _remedy(location: list[str]) -> str:
     if location == ["default_class"]:
         return "give the name of one of the classes"
     return f"give a mapping with some of the keys {', '.join(ClassTargets.model_fields)}"
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(names)}"

@@ -8,7 +8,7 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 
 from scheduler.latency import StepWork
-from serving.engine_settings import EngineSettings
+from serving.settings import load as load_settings
 from serving.steplog import StepRecord
 from serving.steplog_writer import StepLogWriter
 
@@ -59,7 +59,7 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.settings = EngineSettings()
+        self.settings = load_settings().settings
         self._log = StepLogWriter(self.settings.step_log) if self.settings.step_log else None
         self._in_flight: dict[int, StepBatch] = {}
         self._last_results_s = 0.0

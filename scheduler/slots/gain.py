@@ -46,6 +46,17 @@ def prospects(snapshots: Sequence[Snapshot], config: SlotConfig | None = None) -
     ]
 
 
+def best_prospect(found: Sequence[Prospect], *, tolerance: float = 0.1) -> int:
+    """Of the engines that gain about as many kept promises, the one with least to wait.
+
+    Plans are estimates: gains closer than ``tolerance`` promises count as equal, and then the
+    time between two tokens, summed over everybody on the engine, decides.
+    """
+    enough = max(prospect.gain for prospect in found) - tolerance
+    good = [k for k, prospect in enumerate(found) if prospect.gain >= enough]
+    return min(good, key=lambda k: found[k].token_wait_s)
+
+
 def _expected_gain(problem: SlotProblem, config: SlotConfig, horizon_s: float) -> float:
     terms = Terms.of(problem, config, no_demand())._replace(horizon_s=horizon_s)
     _, _, index = worth(problem, terms)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from predictor.errors import SlotwiseError
-from serving.cli import bench, model, simulate, train
+from serving.cli import bench, config, model, sidecar, simulate, train
 
 app = typer.Typer(
     name="slotwise",
@@ -19,8 +19,10 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(model.app, name="model")
+app.add_typer(config.app, name="config")
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
+app.command("sidecar")(sidecar.sidecar)
 app.command("simulate")(simulate.simulate)
 app.command("capacity")(simulate.capacity)
 app.command("profile")(simulate.profile)

@@ -1,0 +1,1 @@
+"""What became of requests: a durable store of observations."""

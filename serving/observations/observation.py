@@ -1,0 +1,42 @@
+"""One finished request: what was predicted and what came."""
+
+import math
+from dataclasses import dataclass
+
+from predictor.distribution import LengthDistribution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """``at_s`` is Unix time; ``lengths`` the predicted distribution as flat floats.
+
+    ``met`` is ``None`` for a request that was promised nothing. ``pit`` is the probability
+    integral transform, the predicted chance of a shorter answer (half of an equal one): uniform
+    over 0..1 if forecasts are calibrated.
+    """
+
+    id: str
+    at_s: float
+    slo_class: str
+    output_tokens: int
+    llm: str | None = None
+    input_tokens: int | None = None
+    lengths: tuple[float, ...] | None = None
+    predicted_mean: float | None = None
+    predicted_median: float | None = None
+    pit: float | None = None
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    e2e_s: float | None = None
+    met: bool | None = None
+    violated: str | None = None
+    model_name: str | None = None
+    model_version: str | None = None
+    source: str | None = None
+    prompt: str | None = None
+
+
+def pit(lengths: LengthDistribution, tokens: int) -> float:
+    """Chance of fewer tokens than came, plus half the chance of just as many."""
+    value = float(lengths.cdf(tokens - 0.5))
+    return value if math.isfinite(value) else 0.0

@@ -1,0 +1,233 @@
+"""Predictions that always come: from the model in time, else the class's prior, counted."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from predictor.errors import PredictionError
+from predictor.prompt import Prompt
+from serving.prediction.artifact_copy import ArtifactCopy
+from serving.prediction.forecast import Forecast
+from serving.prediction.model_info import CLASS_PRIOR, ModelInfo
+from serving.prediction.pool import (
+    Part,
+    PoolConfig,
+    PredictorPool,
+    QueueFullError,
+    UnavailableError,
+)
+from serving.prediction.process import worker_command
+from serving.priors import ClassPriors
+from serving.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+Command = Callable[[Path, str], Sequence[str]]
+State = Literal["trained", "fallback", "none"]
+Reason = Literal["late", "failed", "unavailable", "queue_full", "no_model"]
+
+# What a prior reaches to for a request that names no limit.
+_LONGEST_TOKENS = 16_384
+
+
+class PredictionEvents(Protocol):
+    """Who is told what happens here."""
+
+    def batch(self, items: int) -> None:
+        """A predictor process was given so many prompts."""
+
+    def restart(self) -> None:
+        """A predictor process had to be replaced."""
+
+    def fallback(self, reason: Reason, items: int) -> None:
+        """So many prompts got their class's prior."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds a caller waits for one prompt, and for many."""
+
+    one_s: float
+    bulk_s: float
+
+
+class PredictionService:
+    """Owns the predictor processes in force, and swaps them for others without losing a prompt.
+
+    Nothing here raises for a fault of a predictor: callers get priors.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path | None,
+        command: Command = worker_command,
+        pool: PoolConfig,
+        deadlines: Deadlines,
+        priors: ClassPriors,
+        events: PredictionEvents,
+        on_change: Callable[[ModelInfo], None] = lambda _: None,
+    ) -> None:
+        self._folder = folder
+        self._command = command
+        self._config = pool
+        self._deadlines = deadlines
+        self._priors = priors
+        self._events = events
+        self._on_change = on_change
+        self._pool: PredictorPool | None = None
+        self._reloading = asyncio.Lock()
+        self.error: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        priors: ClassPriors,
+        events: PredictionEvents,
+        on_change: Callable[[ModelInfo], None] = lambda _: None,
+    ) -> "PredictionService":
+        """From the settings."""
+        return cls(
+            folder=settings.predictor,
+            pool=PoolConfig(
+                workers=settings.predictor_workers,
+                batch_items=settings.batch_items,
+                queue_items=settings.predict_queue_items,
+                hang_s=settings.predictor_hang_ms / 1e3,
+            ),
+            deadlines=Deadlines(
+                one_s=settings.predict_deadline_ms / 1e3, bulk_s=settings.bulk_deadline_ms / 1e3
+            ),
+            priors=priors,
+            events=events,
+            on_change=on_change,
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model answers at the moment."""
+        return self._pool.info if self._pool is not None and self._pool.alive else CLASS_PRIOR
+
+    @property
+    def state(self) -> State:
+        """``trained``: a model answers; ``fallback``: learned priors; ``none``: flat priors."""
+        if self._pool is not None and self._pool.alive:
+            return "trained"
+        return "fallback" if self._priors.learned else "none"
+
+    @property
+    def queued(self) -> int:
+        """Prompts that wait for a predictor."""
+        return 0 if self._pool is None else self._pool.queued
+
+    @property
+    def workers(self) -> list[int]:
+        """Process ids of the predictor."""
+        return [] if self._pool is None else self._pool.pids
+
+    async def start(self) -> None:
+        """Load the model; a model that cannot be loaded is said and leaves the priors."""
+        if self._folder is None:
+            return
+        try:
+            await self.reload()
+        except PredictionError as error:
+            logger.error("no predictor: %s; class priors answer until a reload succeeds", error)
+
+    async def reload(self) -> ModelInfo:
+        """Load beside, let it answer the canary batch, swap; raises ``PredictionError``.
+
+        Until the swap, and for good if this raises, the old model answers.
+        """
+        if self._folder is None:
+            raise PredictionError(
+                "no predictor is configured: set SLOTWISE_PREDICTOR to a trained predictor's folder"
+            )
+        async with self._reloading:
+            try:
+                fresh = await self._loaded(self._folder)
+            except PredictionError as error:
+                self.error = str(error)
+                raise
+            old, self._pool, self.error = self._pool, fresh, None
+            self._on_change(fresh.info)
+            if old is not None:
+                await old.stop(drain_s=self._deadlines.bulk_s)
+            return fresh.info
+
+    async def _loaded(self, folder: Path) -> PredictorPool:
+        """Processes that answer from a copy: whatever happens to the folder, restarts find it."""
+        copy = await asyncio.to_thread(ArtifactCopy.of, folder)
+        pool = PredictorPool(
+            self._config,
+            command=self._command(copy.folder, folder.resolve().name),
+            on_batch=self._events.batch,
+            on_restart=self._events.restart,
+            on_stop=copy.remove,
+        )
+        await pool.start()
+        return pool
+
+    async def stop(self) -> None:
+        """End the predictor processes."""
+        if self._pool is not None:
+            await self._pool.stop()
+            self._pool = None
+
+    async def one(self, prompt: Prompt) -> Forecast:
+        """Predict for one prompt."""
+        return (await self._ask([prompt], self._deadlines.one_s))[0]
+
+    async def many(self, prompts: Sequence[Prompt]) -> list[Forecast]:
+        """Predict for many, in order."""
+        return await self._ask(prompts, self._deadlines.bulk_s) if prompts else []
+
+    def prior(self, prompt: Prompt) -> Forecast:
+        """The forecast of the prompt's class."""
+        limit = _LONGEST_TOKENS if prompt.max_tokens is None else prompt.max_tokens
+        return Forecast.of(self._priors.prior(prompt.task, limit), "prior")
+
+    async def _ask(self, prompts: Sequence[Prompt], within_s: float) -> list[Forecast]:
+        try:
+            parts = self._submitted(prompts)
+        except PredictionError as error:
+            return self._fallen_back(prompts, _reason(error))
+        _, late = await asyncio.wait([part.done for part in parts], timeout=within_s)
+        for future in late:
+            future.cancel()
+        return [forecast for part in parts for forecast in self._result(part)]
+
+    def _submitted(self, prompts: Sequence[Prompt]) -> list[Part]:
+        if self._pool is None:
+            raise _NoModelError("no model")
+        return self._pool.submit(prompts)
+
+    def _result(self, part: Part) -> list[Forecast]:
+        # A future told to cancel is cancelled by now: a plain future needs no turn of the loop.
+        if part.done.cancelled():
+            return self._fallen_back(part.prompts, "late")
+        error = part.done.exception()
+        if error is not None:
+            return self._fallen_back(part.prompts, _reason(error))
+        return part.done.result()
+
+    def _fallen_back(self, prompts: Sequence[Prompt], reason: Reason) -> list[Forecast]:
+        self._events.fallback(reason, len(prompts))
+        return [self.prior(prompt) for prompt in prompts]
+
+
+class _NoModelError(PredictionError):
+    """None was loaded."""
+
+
+def _reason(error: BaseException) -> Reason:
+    if isinstance(error, _NoModelError):
+        return "no_model"
+    if isinstance(error, QueueFullError):
+        return "queue_full"
+    return "unavailable" if isinstance(error, UnavailableError) else "failed"

@@ -1,0 +1,110 @@
+"""What can be set, with its unit in its name, its default and its limits."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBIBYTE = 1 << 20
+
+
+def data_folder() -> Path:
+    """Where state lives that is nobody's cache: ``$XDG_DATA_HOME/slotwise``."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "slotwise"
+
+
+def _default_database() -> SecretStr:
+    return SecretStr(f"sqlite:///{data_folder() / 'observations.db'}")
+
+
+class Settings(BaseSettings):
+    """Every setting of the engine plug-in and the sidecar.
+
+    Each is a key of the settings file, ``SLOTWISE_`` and its name in capitals in the environment,
+    and a flag of the commands it concerns. vLLM's engine core is a process of vLLM's own making:
+    the environment (and the file it names in ``SLOTWISE_CONFIG``) is the one way in.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SLOTWISE_", extra="forbid", frozen=True)
+
+    # Scheduling
+    policy: str = Field(default="slotwise", description="scheduling policy")
+    time_box_ms: float = Field(default=10.0, gt=0, description="longest a decision may take")
+    slo_config: Path | None = Field(
+        default=None, description="file with the SLO classes; read anew when it changes"
+    )
+    step_log: Path | None = Field(default=None, description="file for one line per engine step")
+
+    # Prediction
+    predictor: Path | None = Field(
+        default=None,
+        description="folder of the trained predictor; without one, class priors answer",
+    )
+    predictor_workers: int = Field(default=1, ge=1, le=64, description="predictor processes")
+    predict_deadline_ms: float = Field(
+        default=50.0, gt=0, description="a prediction later than this is the class's prior"
+    )
+    bulk_deadline_ms: float = Field(
+        default=10_000.0, gt=0, description="the same for a bulk request"
+    )
+    batch_items: int = Field(
+        default=64, ge=1, le=4096, description="prompts a predictor is given at once"
+    )
+    predict_queue_items: int = Field(
+        default=50_000,
+        ge=1,
+        description="prompts that may wait for a predictor; above, priors answer",
+    )
+    predictor_hang_ms: float = Field(
+        default=1_000.0, gt=0, description="a predictor silent for longer on one batch is killed"
+    )
+    max_prompt_characters: int = Field(default=200_000, ge=1, description="longest prompt read")
+
+    # The sidecar's door
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(
+        default=8400, ge=0, le=65_535, description="port to listen on; 0 takes a free one"
+    )
+    api_token: SecretStr | None = Field(
+        default=None, min_length=8, description="bearer token that requests must carry"
+    )
+    max_body_mib: float = Field(default=32.0, gt=0, le=1024, description="largest request body")
+    max_items: int = Field(default=10_000, ge=1, description="most prompts in a bulk request")
+    max_concurrency: int = Field(
+        default=1_000,
+        ge=1,
+        description="requests and connections served at once; more are told 503",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe log line that is written"
+    )
+
+    # Observations
+    database_url: SecretStr = Field(
+        default_factory=_default_database, description="sqlite:///FILE or postgresql://..."
+    )
+    retention_days: float = Field(default=30.0, gt=0, description="observations older than this go")
+    retention_rows: int = Field(
+        default=1_000_000, ge=1, description="the oldest go beyond this many"
+    )
+    spool_mib: float = Field(
+        default=64.0, gt=0, description="room for observations while the database is away"
+    )
+    spool: Path = Field(
+        default_factory=lambda: data_folder() / "observations.spool",
+        description="file for observations while the database is away",
+    )
+    store_prompts: bool = Field(default=False, description="keep prompt texts with observations")
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest request body in bytes."""
+        return int(self.max_body_mib * MEBIBYTE)
+
+    @property
+    def spool_bytes(self) -> int:
+        """Room in the spool in bytes."""
+        return int(self.spool_mib * MEBIBYTE)

@@ -1,0 +1,1 @@
+"""The REST sidecar: predictions, decisions and observations over HTTP, and a page."""

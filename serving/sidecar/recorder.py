@@ -1,0 +1,107 @@
+"""Takes in what became of requests: judges it, stores it, learns from it."""
+
+import asyncio
+import math
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from predictor.distribution import LengthDistribution
+from scheduler.slo import Slo, tpot_s
+from serving.metrics import Metrics
+from serving.observations.observation import Observation, pit
+from serving.observations.writer import ObservationWriter, Outcome
+from serving.priors import ClassPriors
+from serving.sidecar.live import LiveState
+from serving.sidecar.schemas.base import seconds, target_seconds
+from serving.sidecar.schemas.observation import ObservationIn
+from serving.slo_classes import OTHER, SloClasses
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """``record`` returns when the observations outlive the process."""
+
+    classes: SloClasses
+    priors: ClassPriors
+    metrics: Metrics
+    live: LiveState
+    writer: ObservationWriter
+    store_prompts: bool
+    clock: Callable[[], float] = time.time
+
+    async def record(self, asked: Sequence[ObservationIn]) -> tuple[list[Observation], Outcome]:
+        """Raises ``DistributionError`` for a bad forecast, ``StoreError`` if nothing took them."""
+        rows = [self._observation(each) for each in asked]
+        outcome = await asyncio.wrap_future(self.writer.submit(rows))
+        for row in rows:
+            self._learn(row)
+        return rows, outcome
+
+    def resume(self, recent: Sequence[Observation]) -> None:
+        """Learn again from what an earlier process stored."""
+        for row in recent:
+            self.live.finished(row)
+            self.priors.observe(row.slo_class, row.output_tokens)
+
+    def _learn(self, row: Observation) -> None:
+        known = self.classes.get(row.slo_class).name
+        self.priors.observe(known, row.output_tokens)
+        self.metrics.finished(row, slo_class=known)
+        self.live.finished(row)
+
+    def _observation(self, asked: ObservationIn) -> Observation:
+        slo_class = self.classes.get(asked.slo_class)
+        lengths = None if asked.lengths is None else LengthDistribution.from_floats(asked.lengths)
+        ttft, e2e = seconds(asked.ttft_ms), seconds(asked.e2e_ms)
+        tpot = None
+        if ttft is not None and e2e is not None:
+            tpot = tpot_s(e2e_s=e2e, ttft_s=ttft, output_tokens=asked.output_tokens)
+        met, violated = _judged(_slo(asked, slo_class.slo), ttft, tpot, e2e)
+        return Observation(
+            id=asked.id or uuid.uuid4().hex,
+            at_s=self.clock() if asked.at_unix_ms is None else asked.at_unix_ms / 1e3,
+            slo_class=asked.slo_class if slo_class.name == OTHER else slo_class.name,
+            output_tokens=asked.output_tokens,
+            llm=asked.llm,
+            input_tokens=asked.input_tokens,
+            lengths=None if asked.lengths is None else tuple(asked.lengths),
+            predicted_mean=None if lengths is None else lengths.mean,
+            predicted_median=None if lengths is None else float(lengths.quantile(0.5)),
+            pit=None if lengths is None else pit(lengths, asked.output_tokens),
+            ttft_s=ttft,
+            tpot_s=tpot,
+            e2e_s=e2e,
+            met=met,
+            violated=violated,
+            model_name=asked.model_name,
+            model_version=asked.model_version,
+            source=asked.source,
+            prompt=asked.prompt if self.store_prompts else None,
+        )
+
+
+def _slo(asked: ObservationIn, default: Slo) -> Slo:
+    if asked.slo_ttft_ms is None and asked.slo_tpot_ms is None and asked.slo_e2e_ms is None:
+        return default
+    return Slo(
+        ttft_s=target_seconds(asked.slo_ttft_ms),
+        tpot_s=target_seconds(asked.slo_tpot_ms),
+        e2e_s=target_seconds(asked.slo_e2e_ms),
+    )
+
+
+def _judged(
+    slo: Slo, ttft_s: float | None, tpot: float | None, e2e_s: float | None
+) -> tuple[bool | None, str | None]:
+    """Whether the promise was kept, and which targets were missed; a time not told is a miss."""
+    if slo.empty or (ttft_s is None and e2e_s is None):
+        return None, None
+    pairs = (("ttft", slo.ttft_s, ttft_s), ("tpot", slo.tpot_s, tpot), ("e2e", slo.e2e_s, e2e_s))
+    missed = [
+        kind
+        for kind, target, measured in pairs
+        if target is not None and (math.inf if measured is None else measured) > target
+    ]
+    return not missed, " ".join(missed) or None

@@ -1,0 +1,1 @@
+"""A snapshot of engines in, a decision with its reasons out."""

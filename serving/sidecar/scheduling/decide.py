@@ -1,0 +1,180 @@
+"""From a snapshot over HTTP to a decision over HTTP, through the same policies as in an engine."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from predictor.errors import SnapshotError
+from scheduler.decision import StepDecision
+from scheduler.slots.gain import best_prospect, prospects
+from scheduler.slots.outcome import Outcome, outcome
+from scheduler.snapshot import Floats
+from serving.priors import ClassPriors
+from serving.sidecar.scheduling.engine_view import EngineView
+from serving.sidecar.scheduling.reasons import Reasons
+from serving.sidecar.scheduling.requests import Known
+from serving.sidecar.scheduling.session import Sessions
+from serving.sidecar.schemas.schedule import (
+    DecisionOut,
+    InstanceIn,
+    LatencyIn,
+    PlaceOut,
+    RequestIn,
+    ScheduleIn,
+    ScheduleOut,
+)
+from serving.slo_classes import SloClasses
+
+
+@dataclass(slots=True)
+class Decider:
+    """Answers ``/schedule``. Cost: 2 ms with one engine, 16 running and 256 waiting.
+
+    Assigning costs 0.1 ms for each unassigned request and engine.
+    """
+
+    classes: SloClasses
+    priors: ClassPriors
+    policy: str
+    time_box_s: float
+    sessions: Sessions = field(default_factory=Sessions)
+
+    def decide(self, asked: ScheduleIn, *, now_s: float | None = None) -> ScheduleOut:
+        """Assign, plan, and say why. Raises ``SlotwiseError`` subclasses for a bad snapshot."""
+        started_s = time.perf_counter()
+        now_s = time.monotonic() if now_s is None else now_s
+        policy = asked.policy or self.policy
+        _check_names(asked)
+        known = Known(self.classes.table, self.priors)
+        views = [
+            EngineView.of(instance, self.sessions.get(instance.name, policy), known, now_s)
+            for instance in asked.instances
+        ]
+        assignment = _assign(asked.unassigned, views, known, now_s)
+        decided = [self._decided(view, policy) for view in views]
+        return ScheduleOut(
+            policy=policy,
+            instances=decided,
+            assignment=assignment,
+            expected_attainment=_mean(place.chance for each in decided for place in each.places),
+            decision_ms=(time.perf_counter() - started_s) * 1e3,
+        )
+
+    def warm_up(self) -> None:
+        """Compile what a decision runs, on made-up engines."""
+        requests = [
+            RequestIn(
+                id=str(number),
+                state="running" if number < 2 else "waiting",
+                e2e_ms=30_000,
+                waited_ms=10 * number,
+                prompt_tokens=32,
+                generated=number % 2,
+            )
+            for number in range(8)
+        ]
+        latency = LatencyIn(step_ms=10.0, decode_ms=1.0, prompt_token_ms=0.1)
+        engines = [
+            InstanceIn(
+                name=name, max_num_seqs=2, latency=latency, requests=_renamed(requests, name)
+            )
+            for name in ("warm-0", "warm-1")
+        ]
+        late = _renamed(requests[2:], "unassigned")
+        spare = Decider(self.classes, self.priors, self.policy, time_box_s=60.0)
+        for _ in range(2):
+            spare.decide(ScheduleIn(instances=engines, unassigned=late), now_s=100.0)
+
+    def _decided(self, view: EngineView, policy: str) -> DecisionOut:
+        driver = view.driver(self.time_box_s)
+        decision = driver.decide(now_s=view.now_s, kv_tokens_free=view.instance.kv_tokens_free)
+        found = outcome(view.snapshot(), decision)
+        ids = view.tracker.request_ids
+        if driver.plan is not None:
+            view.session.planned = tuple(ids(driver.plan.order))
+        return DecisionOut(
+            name=view.instance.name,
+            order=ids(decision.order),
+            preempt=ids(decision.preempt),
+            held=ids(decision.held),
+            relegated=ids(decision.relegated),
+            token_budget=decision.token_budget,
+            fallback=driver.fallbacks > 0,
+            expected_attainment=found.attainment,
+            places=_places(view, decision, found, policy),
+        )
+
+
+def _assign(
+    requests: Sequence[RequestIn], views: Sequence[EngineView], known: Known, now_s: float
+) -> dict[str, str]:
+    """Each goes where it gains most kept promises, as ``--placement slo-gain`` does."""
+    assignment: dict[str, str] = {}
+    for request in requests:
+        chosen = views[0]
+        arrival = known.arrival(request, chosen.session, now_s)
+        if len(views) > 1:
+            chosen = views[best_prospect(prospects([view.preview(arrival) for view in views]))]
+        chosen.take(arrival, known.classes.get(request.slo_class).name)
+        assignment[request.id] = chosen.instance.name
+    return assignment
+
+
+def _places(
+    view: EngineView, decision: StepDecision, found: Outcome, policy: str
+) -> list[PlaceOut]:
+    reasons = Reasons.of(decision, policy)
+    rows = zip(
+        view.tracker.request_ids(found.handle),
+        *(column.tolist() for column in found),
+        (found.begin_s * 1e3).round(1).tolist(),
+        (found.end_s * 1e3).round(1).tolist(),
+        _numbers(found.chance),
+        _numbers(found.chance_now),
+        strict=True,
+    )
+    return [
+        PlaceOut(
+            id=name,
+            slo_class=view.class_of[name],
+            runs=runs,
+            slot=slot,
+            begin_ms=begin_ms,
+            end_ms=end_ms,
+            chance=shown,
+            chance_now=shown_now,
+            reason=reasons.reason(
+                handle, runs=runs, wait_s=wait_s, chance=chance, chance_now=chance_now
+            ),
+        )
+        for (
+            name, handle, slot, runs, wait_s, _, _, chance, chance_now,
+            begin_ms, end_ms, shown, shown_now,
+        ) in rows
+    ]  # fmt: skip
+
+
+def _renamed(requests: Sequence[RequestIn], prefix: str) -> list[RequestIn]:
+    return [request.model_copy(update={"id": f"{prefix}-{request.id}"}) for request in requests]
+
+
+def _numbers(chances: Floats) -> list[float | None]:
+    rounded: list[float] = chances.round(4).tolist()
+    return [chance if chance == chance else None for chance in rounded]  # noqa: PLR0124 - nan
+
+
+def _mean(chances: Iterable[float | None]) -> float | None:
+    known = [chance for chance in chances if chance is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _check_names(asked: ScheduleIn) -> None:
+    names = [instance.name for instance in asked.instances]
+    if len(set(names)) < len(names):
+        raise SnapshotError("names of instances must be unique")
+    live = [request.id for instance in asked.instances for request in instance.requests]
+    live += [request.id for request in asked.unassigned]
+    if len(set(live)) < len(live):
+        raise SnapshotError("ids of requests must be unique")
+    if any(request.state == "running" for request in asked.unassigned):
+        raise SnapshotError("an unassigned request cannot be running: put it on its instance")

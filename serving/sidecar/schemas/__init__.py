@@ -1,0 +1,1 @@
+"""What travels over the sidecar's HTTP interface; times in milliseconds."""

@@ -1,0 +1,84 @@
+"""``/observations``: what became of requests."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from serving.sidecar.schemas.base import (
+    Answered,
+    Asked,
+    FlatLengths,
+    LongName,
+    Milliseconds,
+    Name,
+    PlainText,
+    PositiveTokens,
+    Target,
+    Tokens,
+    example,
+)
+
+MOST_OBSERVATIONS = 1_000
+
+_OBSERVATION = {
+    "id": "chatcmpl-1",
+    "slo_class": "chat",
+    "output_tokens": 61,
+    "lengths": [0, 16, 32, 64, 0.2, 0.5, 0.3],
+    "ttft_ms": 310,
+    "e2e_ms": 2410,
+}
+
+
+class ObservationIn(Asked):
+    """One finished request.
+
+    ``id`` makes sending it again harmless. TPOT is (e2e - TTFT) / (n - 1), 0 for one token.
+    Targets that are left out are those of the class; a request without any target is kept, but
+    counts for no attainment. ``prompt`` is dropped unless the server was told to store prompts.
+    """
+
+    model_config = example(_OBSERVATION)
+
+    id: Annotated[Name, Field(description="drawn if left out")] | None = None
+    at_unix_ms: float | None = Field(default=None, ge=0, le=4e12, description="when it ended")
+    slo_class: Name = "chat"
+    llm: LongName | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: PositiveTokens
+    lengths: FlatLengths | None = Field(
+        default=None, description="the distribution that was predicted"
+    )
+    source: Literal["model", "prior"] | None = None
+    model_name: LongName | None = None
+    model_version: Name | None = None
+    ttft_ms: Milliseconds | None = None
+    e2e_ms: Milliseconds | None = None
+    slo_ttft_ms: Target | None = None
+    slo_tpot_ms: Target | None = None
+    slo_e2e_ms: Target | None = None
+    prompt: PlainText | None = Field(default=None, max_length=200_000)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.ttft_ms is not None and self.e2e_ms is not None and self.ttft_ms > self.e2e_ms:
+            raise ValueError("ttft_ms is larger than e2e_ms")
+        return self
+
+
+class ObservationsIn(Asked):
+    """Finished requests, stored together or refused together."""
+
+    model_config = example({"observations": [_OBSERVATION]})
+
+    observations: list[ObservationIn] = Field(min_length=1, max_length=MOST_OBSERVATIONS)
+
+
+class ObservationsOut(Answered):
+    """Kept for good: ``stored`` in the database, or ``spooled`` on disk until that is back."""
+
+    model_config = example({"accepted": 1, "outcome": "stored", "ids": ["chatcmpl-1"]})
+
+    accepted: int
+    outcome: Literal["stored", "spooled"]
+    ids: list[str]

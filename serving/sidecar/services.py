@@ -1,0 +1,90 @@
+"""Everything the endpoints use, put together in one place, started and stopped in order."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from predictor.errors import StoreError
+from scheduler.registry import PolicyName
+from serving.metrics import Metrics
+from serving.observations.spool import Spool
+from serving.observations.store import ObservationStore, Retention
+from serving.observations.writer import ObservationWriter
+from serving.prediction.service import PredictionService
+from serving.priors import ClassPriors
+from serving.settings import Settings
+from serving.sidecar.live import RECENT, LiveState
+from serving.sidecar.recorder import Recorder
+from serving.sidecar.scheduling.decide import Decider
+from serving.slo_classes import SloClasses
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One sidecar's collaborators."""
+
+    settings: Settings
+    classes: SloClasses
+    priors: ClassPriors
+    metrics: Metrics
+    predictions: PredictionService
+    decider: Decider
+    store: ObservationStore
+    writer: ObservationWriter
+    recorder: Recorder
+    live: LiveState
+    started_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Services":
+        """Put together; raises ``ConfigError`` and ``UnknownPolicyError``. Nothing runs yet."""
+        PolicyName.parse(settings.policy)
+        metrics, priors, live = Metrics(), ClassPriors(), LiveState()
+        classes = SloClasses(
+            settings.slo_config,
+            on_reload=lambda good: metrics.slo_reloads.labels("ok" if good else "refused").inc(),
+        )
+        store = ObservationStore.open(settings.database_url.get_secret_value())
+        writer = ObservationWriter(
+            store,
+            Spool(settings.spool, max_bytes=settings.spool_bytes),
+            retention=Retention(settings.retention_days, settings.retention_rows),
+            on_outcome=lambda outcome, rows: metrics.observations.labels(outcome).inc(rows),
+        )
+        predictions = PredictionService.of(
+            settings, priors=priors, events=metrics, on_change=metrics.model_changed
+        )
+        metrics.prediction_queue.set_function(lambda: predictions.queued)
+        metrics.spooled.set_function(lambda: writer.spooled)
+        metrics.database_up.set_function(lambda: float(writer.up))
+        return cls(
+            settings=settings,
+            classes=classes,
+            priors=priors,
+            metrics=metrics,
+            predictions=predictions,
+            decider=Decider(classes, priors, settings.policy, settings.time_box_ms / 1e3),
+            store=store,
+            writer=writer,
+            recorder=Recorder(classes, priors, metrics, live, writer, settings.store_prompts),
+            live=live,
+            started_s=time.monotonic(),
+        )
+
+    async def start(self) -> None:
+        """Take up what was stored, compile, load the model."""
+        self.writer.start()
+        try:
+            self.recorder.resume(await asyncio.to_thread(self.store.latest, RECENT))
+        except StoreError as error:
+            logger.error("what was observed before is not known: %s", error)
+        await asyncio.to_thread(self.decider.warm_up)
+        await self.predictions.start()
+
+    async def stop(self) -> None:
+        """Write what was acknowledged or is on its way, end the predictor."""
+        await self.predictions.stop()
+        await asyncio.to_thread(self.writer.stop)

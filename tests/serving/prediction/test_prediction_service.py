@@ -1,0 +1,225 @@
+"""Predictions always come, whatever happens to the process that makes them."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from predictor.distribution import LengthDistribution
+from predictor.errors import PredictionError
+from predictor.history import HistoryPredictor
+from predictor.prompt import Prompt
+from serving.prediction.forecast import COMPACT_BINS, Forecast
+from serving.prediction.pool import PoolConfig
+from serving.prediction.service import Deadlines, PredictionService
+from serving.priors import ClassPriors
+
+FAULTY = str(Path(__file__).with_name("faulty_worker.py"))
+
+
+class Events:
+    def __init__(self):
+        self.batches, self.restarts, self.fallbacks = [], 0, Counter()
+
+    def batch(self, items):
+        self.batches.append(items)
+
+    def restart(self):
+        self.restarts += 1
+
+    def fallback(self, reason, items):
+        self.fallbacks[reason] += items
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An artifact's index, which is all that the faulty process reads."""
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "artifact.json").write_text(json.dumps({"kind": "faulty"}))
+    return path
+
+
+def service(folder, *, workers=1, batch_items=64, hang_s=5.0, queue_items=1000, one_s=5.0):
+    return PredictionService(
+        folder=folder,
+        command=lambda copy, name: [sys.executable, FAULTY, str(copy), name],
+        pool=PoolConfig(
+            workers=workers, batch_items=batch_items, queue_items=queue_items, hang_s=hang_s
+        ),
+        deadlines=Deadlines(one_s=one_s, bulk_s=20.0),
+        priors=ClassPriors(),
+        events=Events(),
+    )
+
+
+async def until(condition, seconds=30.0):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def running(folder):
+    used = service(folder)
+    await used.start()
+    yield used
+    await used.stop()
+
+
+async def test_one_and_many_in_order(running):
+    assert (await running.one(Prompt("abc"))).osl == 4
+    found = await running.many([Prompt("x" * length) for length in range(300)])
+    assert [forecast.osl for forecast in found] == list(range(1, 301))
+    assert {forecast.source for forecast in found} == {"model"}
+    assert running.state == "trained"
+    assert max(running._events.batches) <= 64
+
+
+async def test_what_arrives_together_is_one_batch(running):
+    await asyncio.gather(*(running.one(Prompt("x")) for _ in range(50)))
+    assert len(running._events.batches) < 10
+    assert sum(running._events.batches) == 50
+
+
+async def test_several_processes_share_a_bulk(folder):
+    used = service(folder, workers=2)
+    await used.start()
+    try:
+        assert len(used.workers) == 2
+        found = await used.many([Prompt("x" * length) for length in range(100)])
+        assert [forecast.osl for forecast in found] == list(range(1, 101))
+    finally:
+        await used.stop()
+
+
+async def test_a_killed_process_is_replaced(running):
+    (pid,) = running.workers
+    os.kill(pid, signal.SIGKILL)
+    first = await running.one(Prompt("abc"))
+    assert first.source == "prior"
+    await until(lambda: running.state == "trained")
+    assert (await running.one(Prompt("abc"))).source == "model"
+    assert running._events.restarts >= 1
+    assert running.workers != [pid]
+
+
+async def test_one_that_dies_of_a_prompt(running):
+    assert (await running.one(Prompt("DIE"))).source == "prior"
+    await until(lambda: running.state == "trained")
+    assert (await running.one(Prompt("abc"))).osl == 4
+
+
+async def test_a_hung_process_is_late_then_replaced(folder):
+    used = service(folder, hang_s=1.0, one_s=0.2)
+    await used.start()
+    try:
+        assert (await used.one(Prompt("HANG"))).source == "prior"
+        assert used._events.fallbacks["late"] == 1
+        await until(lambda: used._events.restarts > 0 and used.state == "trained")
+        async with asyncio.timeout(20):
+            while (await used.one(Prompt("abc"))).source != "model":
+                await asyncio.sleep(0.05)
+    finally:
+        await used.stop()
+
+
+@pytest.mark.parametrize("fault", ["NAN", "NEGATIVE", "FEW", "ODD"])
+async def test_nonsense_costs_no_neighbour_its_forecast(running, fault):
+    prompts = ["abc", fault, "abcd"]
+    found = await asyncio.gather(*(running.one(Prompt(text)) for text in prompts))
+    assert [forecast.source for forecast in found] == ["model", "prior", "model"]
+    assert running._events.fallbacks == {"failed": 1}
+    assert running._events.restarts == 0
+
+
+async def test_a_full_queue_answers_at_once(folder):
+    used = service(folder, queue_items=10)
+    await used.start()
+    try:
+        found = await used.many([Prompt("x")] * 11)
+        assert {forecast.source for forecast in found} == {"prior"}
+        assert used._events.fallbacks == {"queue_full": 11}
+    finally:
+        await used.stop()
+
+
+async def test_a_reload_drops_nothing(running, folder):
+    asked = asyncio.gather(*(running.many([Prompt("x")] * 20) for _ in range(30)))
+    (folder / "artifact.json").write_text(json.dumps({"kind": "faulty", "later": 1}))
+    before = running.info
+    after = await running.reload()
+    assert after.version != before.version
+    assert running.info == after
+    found = [forecast for many in await asked for forecast in many]
+    assert {forecast.source for forecast in found} == {"model"}
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+async def test_a_bad_artifact_leaves_the_old_model(running, folder, damage):
+    before = running.info
+    if damage == "missing":
+        (folder / "artifact.json").unlink()
+        folder.rmdir()
+    else:
+        (folder / "artifact.json").write_text('{"kind": "fau')
+    with pytest.raises(PredictionError):
+        await running.reload()
+    assert running.info == before
+    assert running.error
+    assert (await running.one(Prompt("abc"))).osl == 4
+    os.kill(running.workers[0], signal.SIGKILL)  # and it survives its own death
+    await until(lambda: running._events.restarts > 0 and running.state == "trained")
+    assert (await running.one(Prompt("abc"))).osl == 4
+
+
+async def test_no_model_at_all():
+    used = service(None)
+    await used.start()
+    forecast = await used.one(Prompt("abc", max_tokens=20))
+    assert forecast.source == "prior"
+    assert forecast.lengths.edges[-1] <= 20
+    assert used.state == "none"
+    for _ in range(64):
+        used._priors.observe("chat", 5)
+    assert used.state == "fallback"
+    with pytest.raises(PredictionError, match="SLOTWISE_PREDICTOR"):
+        await used.reload()
+
+
+async def test_a_real_artifact_through_the_real_process(tmp_path):
+    HistoryPredictor.fit([Prompt("a", "chat")] * 9, list(range(1, 10))).save_pretrained(
+        tmp_path / "history"
+    )
+    used = PredictionService(
+        folder=tmp_path / "history",
+        pool=PoolConfig(),
+        deadlines=Deadlines(one_s=10.0, bulk_s=10.0),
+        priors=ClassPriors(),
+        events=Events(),
+    )
+    await used.start()
+    try:
+        assert used.info.kind == "history"
+        assert used.info.name == "history"
+        forecast = await used.one(Prompt("lone surrogate \ud800", "chat"))
+        assert forecast.source == "model"
+        assert forecast.osl == 5
+    finally:
+        await used.stop()
+
+
+def test_a_compact_forecast_says_what_the_distribution_said():
+    lengths = LengthDistribution.from_samples(range(1, 5000))
+    forecast = Forecast.of(lengths)
+    told = json.loads(forecast.encoded(b',"x":1'))
+    assert told["source"] == "model"
+    assert told["x"] == 1
+    assert forecast.lengths.bins <= COMPACT_BINS
+    assert forecast.lengths.mean == pytest.approx(lengths.mean, rel=0.02)
+    assert told["quantiles"]["0.5"] == lengths.quantile(0.5)
