@@ -22,7 +22,8 @@ def warm_up(policy_name: str) -> None:
     Numba compiles on the first call (seconds) and loads from its cache afterwards.
     """
     policy = create_policy(policy_name)
-    tracker = Tracker(limits=Limits(max_num_seqs=2, max_batched_tokens=512, kv_tokens=10_000))
+    # Two run, one of them with tokens out, and a third could begin: steps are sized, too.
+    tracker = Tracker(limits=Limits(max_num_seqs=3, max_batched_tokens=512, kv_tokens=10_000))
     edges = log_edges(max_tokens=512, bins=16)
     flat = np.full(len(edges) - 1, 1 / (len(edges) - 1))
     lengths = LengthDistribution(edges=edges, probabilities=flat)
@@ -34,6 +35,7 @@ def warm_up(policy_name: str) -> None:
         )
         if number < 2:
             tracker.scheduled(name, 32)
+    tracker.tokens("0", 3, 1.0)
     snapshot = tracker.snapshot(now_s=float(_REQUESTS), latency=_SOME_LATENCY)
     plan = policy.plan(snapshot, None)
     policy.step(snapshot, plan)
