@@ -8,7 +8,7 @@ from scheduler.slo import Slo
 from scheduler.snapshot import Limits
 from scheduler.tracker import LENGTH_BINS, Arrival, Tracker
 
-LATENCY = StepLatency(prefill=(1e-4, 0.0, 0.0, 1e-2), decode=(0.0, 1e-3, 0.0, 1e-2))
+LATENCY = StepLatency.linear(step_s=1e-2, decode_s=1e-3, prompt_token_s=1e-4)
 LIMITS = Limits(4, 512, 10_000)
 
 
