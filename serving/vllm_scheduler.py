@@ -212,10 +212,12 @@ class SlotwiseScheduler(TimedScheduler):
             for request_id in ids
             if (request := requests[request_id]).status != RequestStatus.RUNNING
         ]
+        gone = set(decision.preempt.tolist())
         held = [
             request
             for handle in decision.held.tolist()
-            if (request := self._request(handle)).status != RequestStatus.RUNNING
+            if handle not in gone
+            and (request := self._request(handle)).status != RequestStatus.RUNNING
         ]
         preempted = [self._request(handle) for handle in decision.preempt.tolist()]
         self.waiting.arrange(waiting, [*held, *preempted])

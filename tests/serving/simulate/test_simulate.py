@@ -242,7 +242,7 @@ def test_a_wrong_setting_is_named(config, changes, words):
 def test_forecasts_default_to_what_the_source_allows(config):
     assert config().forecast_kind == "history"
     assert config(traces=(), workload="sharegpt-code-chat").forecast_kind == "predicted"
-    with pytest.raises(InputError, match="a trace has none"):
+    with pytest.raises(InputError, match="needs prompts"):
         SimWorkload(config(forecast="predicted"), quiet())
 
 
