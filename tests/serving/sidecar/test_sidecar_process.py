@@ -119,6 +119,7 @@ def test_more_connections_than_it_serves(start):
     sidecar = start(SLOTWISE_MAX_CONCURRENCY="40")
     host, port = sidecar.url.removeprefix("http://").split(":")
     idle = [socket.create_connection((host, int(port)), timeout=30) for _ in range(300)]
+    time.sleep(1.0)  # until it has accepted them
     request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     statuses = set()
     for connection in idle[:100]:
