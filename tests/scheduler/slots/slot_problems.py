@@ -28,7 +28,8 @@ NOW_S = 21.0
 def request(slo=CODE, tokens=100, *, lengths=None, **changes):
     """Describe a request; a ``preempted`` one waits with ``generated`` tokens out already.
 
-    Of a running one so many tokens were ``computed``, all of its prompt unless said otherwise.
+    Of a running one so many tokens were ``computed``, all of its prompt unless said otherwise;
+    one that is preempted runs again if so many were ``recomputed`` since.
     """
     fields = {
         "arrival_s": 0.0,
@@ -36,6 +37,7 @@ def request(slo=CODE, tokens=100, *, lengths=None, **changes):
         "running": False,
         "preempted": False,
         "computed": None,
+        "recomputed": 0,
         "generated": 0,
         "first_s": 0.0,
     }
@@ -54,6 +56,8 @@ def snapshot(*requests, now_s=0.0, slots=2, latency=STEADY, batch=2048):
                 tracker.tokens(name, r.generated, r.first_s)
         if r.preempted:
             tracker.preempted(name)
+            if r.recomputed:
+                tracker.scheduled(name, r.recomputed)
     return tracker.snapshot(now_s=now_s, latency=latency)
 
 

@@ -22,8 +22,8 @@ def answer(slo=CHAT, tokens=500, *, generated=20, first_s=1.0, **changes):
     return request(slo, tokens, running=True, generated=generated, first_s=first_s, **changes)
 
 
-def prefill(**changes):
-    return request(CHAT, prompt=900, running=True, computed=300, **changes)
+def prefill(slo=CHAT, **changes):
+    return request(slo, prompt=900, running=True, computed=300, **changes)
 
 
 def slack_s(*running, now_s=2.0, latency=STEADY):
@@ -52,6 +52,12 @@ class TestAnswers:
         last.computed, last_but_one.computed = 899, 898
         decodes = decodes_of(snapshot(last, last_but_one))
         assert (decodes.answers, decodes.prefills, decodes.context_tokens) == (1, 1, 900.0)
+
+    def test_a_preempted_one_has_its_prompt_and_its_answer_to_compute_again(self):
+        again = answer(prompt=100, generated=20, preempted=True, recomputed=118)
+        assert decodes_of(snapshot(again, now_s=2.0)) == (0, 0.0, np.inf, 1)
+        again.recomputed = 119
+        assert decodes_of(snapshot(again, now_s=2.0)) == (1, 120.0, pytest.approx(1.0), 0)
 
     def test_nobody_runs(self):
         assert decodes_of(snapshot(request())) == (0, 0.0, np.inf, 0)
@@ -150,6 +156,7 @@ class TestBudget:
             [prefill()],
             [answer(Slo())],
             [answer(Slo(ttft_s=5.0)), prefill()],
+            [prefill(CODE), answer(Slo())],
             [answer(Slo(ttft_s=0.5, tpot_s=0.1))],
         ],
     )
@@ -164,6 +171,16 @@ class TestBudget:
     def test_every_answer_has_its_token_and_its_time(self):
         others = [answer(Slo()) for _ in range(3)]
         assert budget(answer(), *others, now_s=2.8 - 1e-6) == 4 + 120
+
+    def test_a_long_context_takes_its_time_of_the_step(self):
+        long = StepLatency.linear(
+            step_s=0.04, decode_s=0.01, prompt_token_s=1e-3, context_token_s=1e-5
+        )
+        running = (answer(prompt=2980), answer(Slo(), prompt=1980))
+        for context_s, latency in ((0.0, LATENCY), (0.05, long)):
+            chunk = 1000 * (0.2 - 0.06 - context_s)
+            told = budget(*running, now_s=2.8 - 1e-6, latency=latency)
+            assert told == 2 + round(chunk)
 
     def test_step_times_count_with_their_margin(self):
         careful = SlotConfig(chunk_margin=2.0, least_chunk=1)
