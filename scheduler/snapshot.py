@@ -131,11 +131,16 @@ class LengthTable:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the engine can hold: sequences at once, tokens a step, and KV-cache tokens."""
+    """What the engine can hold: sequences at once, tokens a step, and KV-cache tokens.
+
+    ``steps_ahead``: how many steps are under way already when one is decided on, 1 where the
+    engine schedules asynchronously. Who comes now waits for them as well.
+    """
 
     max_num_seqs: int
     max_batched_tokens: int
     kv_tokens: int
+    steps_ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)

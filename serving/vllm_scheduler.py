@@ -20,6 +20,7 @@ from scheduler.tracker import Arrival
 from scheduler.warmup import warm_up
 from serving.priors import ClassPriors
 from serving.slo_config import load as load_slo_config
+from serving.vllm_metrics import EngineMetrics
 from serving.vllm_queue import PlannedRequestQueue
 from serving.vllm_timed import StepBatch, TimedScheduler
 from serving.xargs import decode
@@ -52,10 +53,13 @@ class SlotwiseScheduler(TimedScheduler):
                 max_num_seqs=self.max_num_running_reqs,
                 max_batched_tokens=self._engine_token_budget,
                 kv_tokens=self._kv_tokens(self.kv_cache_config.num_blocks),
+                steps_ahead=int(bool(self.scheduler_config.async_scheduling)),
             ),
             time_box_s=self.settings.time_box_ms / 1e3,
             background=True,
         )
+        port, host = self.settings.engine_metrics_port, self.settings.engine_metrics_host
+        self.metrics = None if port is None else EngineMetrics(self.driver, host=host, port=port)
         logger.info("Slotwise schedules with policy %s", self.driver.policy.name)
 
     @property
@@ -71,6 +75,8 @@ class SlotwiseScheduler(TimedScheduler):
     def shutdown(self) -> None:
         """Stop learning before the engine goes."""
         super().shutdown()
+        if self.metrics is not None:
+            self.metrics.close()
         self.driver.close()
 
     def add_request(self, request: Request) -> None:

@@ -15,10 +15,12 @@ import numpy as np
 from numba import njit
 
 from scheduler.decision import Plan, StepDecision, no_handles
-from scheduler.slots.budget import decodes_of, token_budget
+from scheduler.slots.budget import decodes_of
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
+from scheduler.slots.construction import constructed, rank_of
 from scheduler.slots.memory import held_back
+from scheduler.slots.newcomers import Arrivals, nobody
 from scheduler.slots.price import SlotPrice
 from scheduler.slots.problem import SlotProblem
 from scheduler.slots.search import SlotSearch
@@ -35,8 +37,10 @@ class SlotwisePolicy:
         self._config = config or SlotConfig()
         self._search = SlotSearch(self._config)
         self._price = SlotPrice()
+        self._arrivals = Arrivals()
+        self._newcomers = nobody()
         self._latest_arrival_s = -np.inf
-        self._placed: tuple[Plan, StepDecision] | None = None
+        self._placed: tuple[Plan, StepDecision, Ints] | None = None
 
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan:
         """Anneal an order. Cost: the time box, and what holding back for memory takes."""
@@ -46,6 +50,7 @@ class SlotwisePolicy:
         terms = Terms.of(problem, self._config, demand)
         chance, cost_s, index = worth(problem, terms)
         self._learn_price(snapshot, chance[problem.running :], cost_s[problem.running :])
+        self._newcomers = self._arrivals.expected(now_s=snapshot.now_s)
         seeds = seed_orders(
             problem,
             chance=chance,
@@ -78,17 +83,22 @@ class SlotwisePolicy:
         if plan is None:
             return StepDecision(order=snapshot.waiting.handle)
         if self._placed is None or self._placed[0] is not plan:
-            self._placed = (plan, self._placement(snapshot, plan))
-        decision = self._placed[1]
+            decision = self._placement(snapshot, plan)
+            top = int(plan.order.max(initial=0))
+            self._placed = (plan, decision, rank_of(plan.order, top))
+        _, decision, rank = self._placed
         if plan.made_at_s != snapshot.now_s:
             # Who had to give way is not sent away again when a slot is free after all.
             decision = replace(decision, preempt=no_handles())
         decodes = decodes_of(snapshot)
-        free = snapshot.limits.max_num_seqs - len(snapshot.running) + len(decision.preempt)
-        if not decodes.prefills and not min(free, len(snapshot.waiting)):
-            return decision
-        budget = token_budget(snapshot, decodes, self._config)
-        return replace(decision, token_budget=budget, stands=False)
+        return constructed(
+            snapshot,
+            decision,
+            rank,
+            decodes=decodes,
+            newcomers=self._newcomers,
+            config=self._config,
+        )
 
     def _placement(self, snapshot: Snapshot, plan: Plan) -> StepDecision:
         """Who comes in, who has to go, who is held back."""
@@ -102,6 +112,8 @@ class SlotwisePolicy:
         new = (arrival_s > self._latest_arrival_s) & (snapshot.waiting.preemptions == 0)
         if new.any():
             self._price.observe(arrival_s[new], chance[new], cost_s[new])
+            alone_s = snapshot.latency.prefill_s(1.0, snapshot.waiting.prompt_tokens[new])
+            self._arrivals.observe(arrival_s[new], snapshot.waiting.ttft_s[new] - alone_s)
             self._latest_arrival_s = float(arrival_s.max())
 
     def _overdue_first(self, problem: SlotProblem, order: Ints) -> Ints:

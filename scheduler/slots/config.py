@@ -34,6 +34,7 @@ class SlotConfig:
     kv_risk: float = 0.05
     chunk_margin: float = 1.1
     least_chunk: int = 128
+    newcomer_toll: float = 0.002
     time_box_s: float = 0.0004
     time_box_each_s: float = 1.1e-6
     max_moves: int = 20_000

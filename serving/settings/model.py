@@ -37,6 +37,15 @@ class Settings(BaseSettings):
         default=None, description="file with the SLO classes; read anew when it changes"
     )
     step_log: Path | None = Field(default=None, description="file for one line per engine step")
+    engine_metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="port for the metrics of the scheduler in the engine; 0 takes a free one",
+    )
+    engine_metrics_host: str = Field(
+        default="127.0.0.1", description="address those metrics are served on"
+    )
 
     # Prediction
     predictor: Path | None = Field(

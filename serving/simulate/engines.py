@@ -45,16 +45,17 @@ def run_policy(
 
 
 def _engine(policy: PolicyName, profile: EngineProfile, instance: int) -> SimulatedEngine:
+    limits = replace(profile.limits, steps_ahead=int(profile.rules.asynchronous))
     driver = Driver(
         policy=create_policy(policy.base, repeatable=True),
-        limits=profile.limits,
+        limits=limits,
         latency=profile.latency(),
         time_box_s=inf,
     )
     rules = replace(profile.rules, by_priority=policy.base == "priority")
     return SimulatedEngine(
         driver=driver,
-        limits=profile.limits,
+        limits=limits,
         step_time=profile.step_time,
         rules=rules,
         memory_bound=profile.memory_bound,
