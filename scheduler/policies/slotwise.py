@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from scheduler.decision import Plan, StepDecision, no_handles
-from scheduler.slots.budget import decodes_of
+from scheduler.slots.answers import answers_of
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.construction import constructed, rank_of
@@ -90,12 +90,11 @@ class SlotwisePolicy:
         if plan.made_at_s != snapshot.now_s:
             # Who had to give way is not sent away again when a slot is free after all.
             decision = replace(decision, preempt=no_handles())
-        decodes = decodes_of(snapshot)
         return constructed(
             snapshot,
             decision,
             rank,
-            decodes=decodes,
+            answers=answers_of(snapshot, catch_up=self._config.catch_up),
             newcomers=self._newcomers,
             config=self._config,
         )
@@ -112,8 +111,9 @@ class SlotwisePolicy:
         new = (arrival_s > self._latest_arrival_s) & (snapshot.waiting.preemptions == 0)
         if new.any():
             self._price.observe(arrival_s[new], chance[new], cost_s[new])
-            alone_s = snapshot.latency.prefill_s(1.0, snapshot.waiting.prompt_tokens[new])
-            self._arrivals.observe(arrival_s[new], snapshot.waiting.ttft_s[new] - alone_s)
+            tokens = snapshot.waiting.prompt_tokens[new]
+            slack_s = snapshot.waiting.ttft_s[new] - snapshot.latency.prefill_s(1.0, tokens)
+            self._arrivals.observe(arrival_s[new], slack_s, tokens)
             self._latest_arrival_s = float(arrival_s.max())
 
     def _overdue_first(self, problem: SlotProblem, order: Ints) -> Ints:

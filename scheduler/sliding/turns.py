@@ -66,7 +66,9 @@ def _sitting_out(order, left, running, tokens, slots, kv_tokens, block_tokens, y
 
 @njit(cache=True)
 def _engine_order(order, running, out):  # type: ignore[no-untyped-def]
-    sits = np.zeros(len(order), np.bool_)
+    if len(order) == 0:
+        return order
+    sits = np.zeros(order.max() + 1, np.bool_)
     sits[out] = True
     found = np.empty(len(order), np.int64)
     n = 0
@@ -75,7 +77,7 @@ def _engine_order(order, running, out):  # type: ignore[no-untyped-def]
             found[n] = i
             n += 1
     for i in order:
-        if i >= running:
+        if i >= running and not sits[i]:
             found[n] = i
             n += 1
     return found[:n]

@@ -32,9 +32,10 @@ class SlotConfig:
     patience: float = 0.3
     keep: float = 2.0
     kv_risk: float = 0.05
-    chunk_margin: float = 1.1
-    least_chunk: int = 128
-    newcomer_toll: float = 0.002
+    chunk_margin: float = 1.05
+    least_chunk: int = 16
+    newcomer_toll: float = 0.005
+    catch_up: float = 0.5
     time_box_s: float = 0.0004
     time_box_each_s: float = 1.1e-6
     max_moves: int = 20_000

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from scheduler.decision import StepDecision
-from scheduler.slots.budget import Decodes
+from scheduler.slots.answers import Answers
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.due import by_due
 from scheduler.slots.newcomers import Newcomers
@@ -33,7 +33,7 @@ def constructed(
     decision: StepDecision,
     rank: Ints,
     *,
-    decodes: Decodes,
+    answers: Answers,
     newcomers: Newcomers,
     config: SlotConfig,
 ) -> StepDecision:
@@ -48,25 +48,32 @@ def constructed(
     batch = batch_of(snapshot, _SLIDING)
     free = snapshot.limits.max_num_seqs - len(snapshot.running) + len(decision.preempt)
     order = _in_rank(batch.handle, batch.running, rank, decision.preempt, decision.held, free)
-    most = _most(snapshot, batch, order, decodes, config)
-    order = by_due(
-        order, batch.left, batch.slack_s, tokens_per_s=_tokens_per_s(snapshot, decodes, most, config)
+    limit = max(snapshot.limits.max_batched_tokens - int(answers.count), 1)
+    tokens_per_s = _tokens_per_s(snapshot, batch, order, answers, limit, config)
+    order, kept = by_due(
+        order,
+        batch.left,
+        batch.slack_s,
+        newcomers,
+        running=batch.running,
+        tokens_per_s=tokens_per_s,
     )
     tokens = prompt_tokens(
-        order,
+        order[:kept],
         batch.left,
         batch.cached,
         batch.slack_s,
         latency=snapshot.latency,
-        decodes=decodes,
+        answers=answers,
         newcomers=newcomers,
         steps_ahead=snapshot.limits.steps_ahead,
-        most=most,
+        tokens_per_s=tokens_per_s,
+        most=limit,
         config=config,
     )
     if not len(order):
         # Good until somebody comes, who finds this much room in the next step.
-        return replace(decision, token_budget=decodes.answers + tokens)
+        return replace(decision, token_budget=int(answers.count) + tokens)
     out = sitting_out(
         batch,
         order,
@@ -75,6 +82,10 @@ def constructed(
         kv_tokens=float(snapshot.kv_tokens_free),
         config=_SLIDING,
     )
+    if len(out) or batch.left[order[order < batch.running]].sum() > tokens:
+        # Prompts are begun one after the other: each holds memory until it is answered.
+        late = order[kept:]
+        out = np.concatenate((out, late[late >= batch.running]))
     first = engine_order(batch, order, out)
     running = np.concatenate((batch.decode_handle, batch.handle[first[first < batch.running]]))
     return replace(
@@ -82,7 +93,7 @@ def constructed(
         order=_waiting_first(batch, order, decision.order),
         running=running,
         held=np.concatenate((decision.held, batch.handle[out])) if len(out) else decision.held,
-        token_budget=decodes.answers + tokens,
+        token_budget=int(answers.count) + tokens,
         stands=False,
     )
 
@@ -95,41 +106,26 @@ def _waiting_first(batch: Batch, order: Ints, waiting: Ints) -> Ints:
     return np.concatenate((first, waiting[~np.isin(waiting, first)]))
 
 
-def _most(
-    snapshot: Snapshot, batch: Batch, order: Ints, decodes: Decodes, config: SlotConfig
-) -> int:
-    """The most prompt tokens that the answers leave room for; ``least_chunk`` in any case."""
-    limit = max(snapshot.limits.max_batched_tokens - decodes.answers, 1)
-    most = _fitting(snapshot, batch, order, decodes, decodes.slack_s / config.chunk_margin, limit)
-    return max(min(most, limit), min(config.least_chunk, limit))
-
-
 def _tokens_per_s(
-    snapshot: Snapshot, decodes: Decodes, most: int, config: SlotConfig
+    snapshot: Snapshot, batch: Batch, order: Ints, answers: Answers, limit: int, config: SlotConfig
 ) -> float:
-    """How fast prompts are computed in steps of ``most`` tokens."""
-    step_s = snapshot.latency.step_s(1.0, float(most), decodes.answers, decodes.context_tokens)
-    return most / max(step_s * config.chunk_margin, 1e-9)
-
-
-def _fitting(
-    snapshot: Snapshot, batch: Batch, order: Ints, decodes: Decodes, bound_s: float, limit: int
-) -> int:
-    """Prompt tokens that a step of ``bound_s`` computes in this order."""
-    if bound_s == np.inf:
-        return limit
-    return int(
-        _largest(
+    """How fast prompts can be computed while the answers keep their promises."""
+    tokens = limit
+    if len(answers.slack_s):
+        bound_s = float(answers.slack_s.min()) / config.chunk_margin
+        fits = _largest(
             snapshot.latency.table,
-            float(decodes.answers),
-            decodes.context_tokens,
+            answers.count,
+            answers.context_tokens,
             order,
             batch.left,
             batch.cached,
             bound_s,
             limit,
         )
-    )
+        tokens = max(int(fits), min(config.least_chunk, limit))
+    step_s = snapshot.latency.step_s(1.0, float(tokens), answers.count, answers.context_tokens)
+    return tokens / max(step_s * config.chunk_margin, 1e-9)
 
 
 @njit(cache=True)

@@ -3,38 +3,45 @@
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from scheduler.snapshot import Floats
+
+# However many are expected, so much is left for those who are here.
+_LEAST_SHARE = 0.05
 
 
 class Newcomers(NamedTuple):
     """Requests to come: ``per_s`` of them, with slack like that of the latest.
 
     ``slack_s`` is float64[n], ascending: from their arrival until they have to be computed
-    (``inf``: they can wait); ``until_s``, float64[n + 1], sums it up to each.
+    (``inf``: they can wait); ``slack_sums``, float64[n + 1], of the finite ones before each.
+    ``tokens`` and ``token_sums`` are the same of their prompts.
     """
 
     per_s: float
     slack_s: Floats
-    until_s: Floats
+    slack_sums: Floats
+    tokens: Floats
+    token_sums: Floats
 
 
 def nobody() -> Newcomers:
     """Nobody will come."""
-    return Newcomers(0.0, np.empty(0), np.zeros(1))
+    return Newcomers(0.0, np.empty(0), np.zeros(1), np.empty(0), np.zeros(1))
 
 
 class Arrivals:
     """Remembers the latest arrivals and expects more of the same."""
 
     def __init__(self, *, window: int = 256) -> None:
-        # One row each, when and its slack; the oldest is overwritten.
-        self._seen = np.empty((window, 2))
+        # One row each, when, its slack, its prompt; the oldest is overwritten.
+        self._seen = np.empty((window, 3))
         self._count = 0
 
-    def observe(self, arrival_s: Floats, slack_s: Floats) -> None:
+    def observe(self, arrival_s: Floats, slack_s: Floats, tokens: Floats) -> None:
         """Remember arrivals, float64[n] each, oldest first."""
-        new = np.column_stack((arrival_s, slack_s))[-len(self._seen) :]
+        new = np.column_stack((arrival_s, slack_s, tokens))[-len(self._seen) :]
         self._seen[(self._count + np.arange(len(new))) % len(self._seen)] = new
         self._count += len(new)
 
@@ -43,7 +50,37 @@ class Arrivals:
         seen = self._seen[: self._count]
         if not len(seen):
             return nobody()
-        slack_s = np.sort(np.maximum(seen[:, 1], 0.0))
-        finite_s = np.where(np.isinf(slack_s), 0.0, slack_s)
         span_s = max(now_s - seen[:, 0].min(), 1e-3)
-        return Newcomers(len(seen) / span_s, slack_s, np.concatenate(([0.0], np.cumsum(finite_s))))
+        slack_s, slack_sums = _sorted(np.maximum(seen[:, 1], 0.0))
+        tokens, token_sums = _sorted(seen[:, 2])
+        return Newcomers(len(seen) / span_s, slack_s, slack_sums, tokens, token_sums)
+
+
+def _sorted(values: Floats) -> tuple[Floats, Floats]:
+    ordered = np.sort(values)
+    finite = np.where(np.isinf(ordered), 0.0, ordered)
+    return ordered, np.concatenate(([0.0], np.cumsum(finite)))
+
+
+@njit(cache=True)
+def left_over(left, newcomers, tokens_per_s):  # type: ignore[no-untyped-def]
+    """Tokens per second for those at hand, when newcomers with less than ``left`` had theirs."""
+    count = len(newcomers.tokens)
+    if count == 0:
+        return tokens_per_s
+    smaller = newcomers.token_sums[np.searchsorted(newcomers.tokens, left)] / count
+    return max(tokens_per_s - newcomers.per_s * smaller, _LEAST_SHARE * tokens_per_s)
+
+
+@njit(cache=True)
+def token_price(newcomers, tokens_per_s):  # type: ignore[no-untyped-def]
+    """Promises that a prompt token computed for nothing takes away from those to come.
+
+    Served from the shortest on, they fill the engine up to some request; its promise is what its
+    tokens are worth. Nothing while all of them fit.
+    """
+    count = len(newcomers.tokens)
+    if count == 0:
+        return 0.0
+    first = np.searchsorted(newcomers.token_sums, tokens_per_s * count / newcomers.per_s)
+    return 0.0 if first > count else 1.0 / newcomers.tokens[first - 1]

@@ -4,9 +4,9 @@ import numpy as np
 from numba import njit
 
 from scheduler.latency import Scenario, StepLatency, work_seconds
-from scheduler.slots.budget import Decodes
+from scheduler.slots.answers import Answers
 from scheduler.slots.config import SlotConfig
-from scheduler.slots.newcomers import Newcomers
+from scheduler.slots.newcomers import Newcomers, token_price
 from scheduler.snapshot import Floats, Ints
 
 _MIXED = int(Scenario.MIXED)
@@ -23,9 +23,10 @@ def prompt_tokens(
     slack_s: Floats,
     *,
     latency: StepLatency,
-    decodes: Decodes,
+    answers: Answers,
     newcomers: Newcomers,
     steps_ahead: int,
+    tokens_per_s: float,
     most: int,
     config: SlotConfig,
 ) -> int:
@@ -41,14 +42,14 @@ def prompt_tokens(
     return int(
         _best(
             latency.table,
-            float(decodes.answers),
-            decodes.context_tokens,
+            answers,
             order,
             left,
             cached,
             slack_s,
             newcomers,
             float(steps_ahead),
+            tokens_per_s,
             min(config.least_chunk, most),
             most,
             config.chunk_margin,
@@ -59,8 +60,9 @@ def prompt_tokens(
 
 @njit(cache=True)
 def _best(  # type: ignore[no-untyped-def]
-    table, decodes, context, order, left, cached, slack_s, newcomers, ahead, least, most, margin, toll
+    table, answers, order, left, cached, slack_s, newcomers, ahead, tokens_per_s, least, most, margin, toll
 ):
+    decodes, context = answers.count, answers.context_tokens
     seen = cached[order[0]] if len(order) else 0.0
     total = 0.0
     for i in order:
@@ -68,15 +70,17 @@ def _best(  # type: ignore[no-untyped-def]
     # The step that computes a newcomer has the answers of others in it.
     others_s = table[_MIXED, 3] * decodes + table[_MIXED, 4] * context
     sizes = _sizes(order, left, least, most)
+    price_per_s = tokens_per_s * token_price(newcomers, tokens_per_s)
     best, best_cost = float(most), np.inf
     for tokens in sizes:
         step_s = work_seconds(
             table, tokens * seen, tokens * tokens, seen, decodes, context, tokens, tokens
         )
-        lost = float(_late(order, left, slack_s, tokens, margin * step_s))
+        lost = _late(order, left, slack_s, tokens, margin * step_s)
+        lost += _broken(answers, margin * step_s)
         steps = max(total, 1.0) / tokens
         late_s = _late_s(newcomers, step_s, others_s + ahead * step_s)
-        lost += steps * newcomers.per_s * (late_s + toll * step_s)
+        lost += steps * (newcomers.per_s * (late_s + toll * step_s) + price_per_s * step_s)
         if lost < best_cost or (lost == best_cost and tokens > best):
             best, best_cost = tokens, lost
     return int(best)
@@ -100,7 +104,7 @@ def _sizes(order, left, least, most):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _late(order, left, slack_s, tokens, step_s):  # type: ignore[no-untyped-def]
     """How many prompts are late if every step computes so many ``tokens``."""
-    work, late = 0.0, 0
+    work = late = 0.0
     for i in order:
         work += left[i]
         late += np.ceil(work / tokens) * step_s > slack_s[i] >= 0.0
@@ -108,9 +112,21 @@ def _late(order, left, slack_s, tokens, step_s):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _broken(answers, step_s):  # type: ignore[no-untyped-def]
+    """How many promises of answers a step costs, by chance."""
+    broken = 0.0
+    for k in range(len(answers.slack_s)):
+        over_s = step_s - answers.slack_s[k]
+        if over_s > 0.0:
+            reserve_s = answers.lost_s[k] - answers.slack_s[k]
+            broken += 1.0 if over_s >= reserve_s else over_s / reserve_s
+    return broken
+
+
+@njit(cache=True)
 def _late_s(newcomers, step_s, others_s):  # type: ignore[no-untyped-def]
     """Seconds of a step in which a newcomer that waits ``others_s`` besides would come too late."""
-    slack_s, until_s = newcomers.slack_s, newcomers.until_s
+    slack_s, until_s = newcomers.slack_s, newcomers.slack_sums
     if not len(slack_s):
         return 0.0
     none = np.searchsorted(slack_s, others_s)
