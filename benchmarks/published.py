@@ -8,7 +8,8 @@ python benchmarks/published.py [--engine-profile l40s-llama-3.1-8b] [--policies 
 draw of lengths and arrivals. *Square wave*: mixed-v1 for 20 minutes, the rate alternating every
 2 minutes between a low one and 2.5 times that, set so that ``sarathi-edf`` violates 58 %.
 Policies are told what each class showed before. Figures are means with 95 % intervals; ratios
-are paired by seed.
+are paired by seed. *Limit*: the rate at which steps that give each answer its token and prompts
+their share take as long as the tightest TPOT; in the long run nobody can carry more.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from scipy.optimize import brentq
 
+from scheduler.latency import StepWork
 from scheduler.registry import PolicyName
 from scheduler.simulator.profiles import load_profile
 from scheduler.simulator.request import SimRequest
@@ -48,6 +50,30 @@ def capacity(profile: str, workload: str, name: str, seed: int, count: int) -> f
     return capacity_rps(
         config, SimWorkload(config, Console(quiet=True)), Search(), name=name, seed=seed
     )
+
+
+def limit_rps(profile: str, workload: str) -> float:
+    """What no order and no step construction can exceed, by mean values of many requests."""
+    engine = load_profile(profile)
+    rows = published_rows(workload, arrivals_s=np.arange(20_000.0), seed=0)
+    prompts = np.array([row.prompt_tokens for row in rows], dtype=np.float64)
+    answers = np.array([row.output_tokens for row in rows], dtype=np.float64)
+    tpot_s = min(kind.tpot_s for kind in kinds(workload).values())
+    context = float((answers * (prompts + answers / 2)).mean() / answers.mean())
+    cached = float((prompts**2).mean() / prompts.mean() / 2)
+
+    def excess_s(rps: float) -> float:
+        decodes, tokens = rps * tpot_s * answers.mean(), rps * tpot_s * prompts.mean()
+        work = StepWork.alike(
+            prefills=1,
+            prefill_tokens=tokens,
+            decodes=decodes,
+            context_tokens=decodes * context,
+            cached=cached,
+        )
+        return engine.latency().seconds(work) - tpot_s
+
+    return float(brentq(excess_s, 1e-3, 1e3))
 
 
 def square_wave(low_rps: float, seed: int) -> Floats:
@@ -146,6 +172,7 @@ def main() -> None:
             w: {name: figures_of(found) for name, found in by_name.items()}
             for w, by_name in capacities.items()
         },
+        "limit_rps": {w: limit_rps(a.engine_profile, w) for w in workloads},
         f"over_{a.rival}": {w: beside(by_name, a.rival) for w, by_name in capacities.items()},
     }
     if not a.no_wave:

@@ -9,6 +9,7 @@ from math import inf
 from predictor.errors import UnknownPolicyError
 from scheduler.annealing import AnnealConfig
 from scheduler.policies import ordered
+from scheduler.parts import base_of
 from scheduler.policies.anneal_paper import AnnealPaperPolicy
 from scheduler.policies.past_future import PastFuturePolicy
 from scheduler.policies.qoserve import QoServePolicy
@@ -16,8 +17,9 @@ from scheduler.policies.sarathi_edf import SarathiEdfPolicy
 from scheduler.policies.slidingserve import SlidingServePolicy
 from scheduler.policies.slotwise import SlotwisePolicy
 from scheduler.policy import Policy
-from scheduler.sliding.parts import SlidingParts, is_sliding
+from scheduler.sliding.parts import SlidingParts
 from scheduler.slots.config import SlotConfig
+from scheduler.slots.parts import SlotParts
 
 ORACLE_SUFFIX = "-oracle"
 
@@ -42,11 +44,13 @@ _FACTORIES: Mapping[str, Callable[[], Policy]] = {
     "slotwise": SlotwisePolicy,
 }
 
-# About as many moves as fit the time box on a warm machine.
-_REPEATABLE: Mapping[str, Callable[[], Policy]] = {
-    "anneal-paper": lambda: AnnealPaperPolicy(config=AnnealConfig.paper()),
-    "slotwise": lambda: SlotwisePolicy(SlotConfig(time_box_s=inf, max_moves=128)),
+_PARTED: Mapping[str, Callable[[str], SlidingParts | SlotParts]] = {
+    SlidingParts.base: SlidingParts.parse,
+    SlotParts.base: SlotParts.parse,
 }
+
+# About as many moves as fit the time box on a warm machine.
+_REPEATABLE = SlotConfig(time_box_s=inf, max_moves=128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,8 @@ class PolicyName:
         """Split off ``-oracle`` and check the base; raises :class:`UnknownPolicyError`."""
         oracle = name.endswith(ORACLE_SUFFIX)
         base = name.removesuffix(ORACLE_SUFFIX)
-        if is_sliding(base):
-            SlidingParts.parse(base)
+        if base_of(base) in _PARTED:
+            _PARTED[base_of(base)](base)
         elif base not in _FACTORIES:
             near = difflib.get_close_matches(base, _FACTORIES, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "choose a known one."
@@ -85,6 +89,10 @@ def create_policy(name: str, *, repeatable: bool = False) -> Policy:
     ``repeatable``: searches end after a fixed number of moves instead of at their time box.
     """
     base = PolicyName.parse(name).base
-    if is_sliding(base):
+    if base_of(base) == SlidingParts.base:
         return SlidingServePolicy(parts=SlidingParts.parse(base))
-    return _REPEATABLE[base]() if repeatable and base in _REPEATABLE else _FACTORIES[base]()
+    if base_of(base) == SlotParts.base:
+        return SlotwisePolicy(_REPEATABLE if repeatable else None, parts=SlotParts.parse(base))
+    if repeatable and base == "anneal-paper":
+        return AnnealPaperPolicy(config=AnnealConfig.paper())
+    return _FACTORIES[base]()

@@ -21,6 +21,7 @@ from scheduler.slots.config import SlotConfig
 from scheduler.slots.construction import constructed, rank_of
 from scheduler.slots.memory import held_back
 from scheduler.slots.newcomers import Arrivals, nobody
+from scheduler.slots.parts import SlotParts
 from scheduler.slots.price import SlotPrice
 from scheduler.slots.problem import SlotProblem
 from scheduler.slots.search import SlotSearch
@@ -31,10 +32,13 @@ from scheduler.snapshot import Floats, Ints, Snapshot
 class SlotwisePolicy:
     """Plans when somebody came or went; each step follows the plan."""
 
-    name = "slotwise"
-
-    def __init__(self, config: SlotConfig | None = None) -> None:
-        self._config = config or SlotConfig()
+    def __init__(
+        self, config: SlotConfig | None = None, *, parts: SlotParts | None = None
+    ) -> None:
+        self._parts = parts or SlotParts()
+        self.name = self._parts.name
+        config = config or SlotConfig()
+        self._config = config if self._parts.reserve else replace(config, catch_up=0.0)
         self._search = SlotSearch(self._config)
         self._price = SlotPrice()
         self._arrivals = Arrivals()
@@ -50,7 +54,8 @@ class SlotwisePolicy:
         terms = Terms.of(problem, self._config, demand)
         chance, cost_s, index = worth(problem, terms)
         self._learn_price(snapshot, chance[problem.running :], cost_s[problem.running :])
-        self._newcomers = self._arrivals.expected(now_s=snapshot.now_s)
+        if self._parts.newcomers:
+            self._newcomers = self._arrivals.expected(now_s=snapshot.now_s)
         seeds = seed_orders(
             problem,
             chance=chance,
@@ -96,6 +101,7 @@ class SlotwisePolicy:
             rank,
             answers=answers_of(snapshot, catch_up=self._config.catch_up),
             newcomers=self._newcomers,
+            due=self._parts.due,
             config=self._config,
         )
 

@@ -1,11 +1,9 @@
 """Which parts of SlidingServe are on: for ablations."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
-from predictor.errors import UnknownPolicyError
-
-_NAME = "slidingserve"
-_PARTS = ("chunker", "sorter", "constructor")
+from scheduler.parts import name_of, parts_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,31 +13,18 @@ class SlidingParts:
     Without both and the constructor it is ``sarathi-edf``, over running prefills as well.
     """
 
+    base: ClassVar[str] = "slidingserve"
+
     chunker: bool = True
     sorter: bool = True
     constructor: bool = True
 
     @property
     def name(self) -> str:
-        """The policy's name; parts are named only where one is off."""
-        on = [part for part in _PARTS if getattr(self, part)]
-        return _NAME if len(on) == len(_PARTS) else f"{_NAME}[{'+'.join(on)}]"
+        """The policy's name."""
+        return name_of(self.base, asdict(self))
 
     @classmethod
     def parse(cls, name: str) -> "SlidingParts":
         """Read ``slidingserve[chunker+sorter]``; raises ``UnknownPolicyError``."""
-        if name == _NAME:
-            return cls()
-        on = name.removeprefix(f"{_NAME}[").removesuffix("]").split("+")
-        unknown = [part for part in on if part not in _PARTS]
-        if unknown or len(set(on)) < len(on) or not name.endswith("]"):
-            raise UnknownPolicyError(
-                f"unknown parts in policy {name!r}: write {_NAME}[{'+'.join(_PARTS)}] with those "
-                "parts that are on, each once, at least one"
-            )
-        return cls(**{part: part in on for part in _PARTS})
-
-
-def is_sliding(name: str) -> bool:
-    """Whether a name means SlidingServe, whole or in parts."""
-    return name == _NAME or name.startswith(f"{_NAME}[")
+        return cls(**parts_on(name, ("chunker", "sorter", "constructor")))

@@ -17,8 +17,10 @@ class SlotConfig:
     ``kv_risk``: the chance, by forecast, that those admitted run out of KV memory together;
     who would raise it further is held back.
 
-    ``chunk_margin``: predicted step times count so many times when prompts are cut into chunks
-    for the sake of running answers; ``least_chunk`` prompt tokens a step are computed anyway.
+    ``chunk_margin``: predicted step times count so many times when a step is sized;
+    ``least_chunk`` prompt tokens a step are computed anyway. ``newcomer_toll``: promises lost, of
+    each that comes in a second, by each second that prompts take. ``catch_up``: the share of what
+    an answer could make up for at the recent pace that a step may spend.
 
     A plan may take ``time_box_s`` and ``time_box_each_s`` for every candidate; what the time box
     leaves is spent on annealing, which ``max_moves`` ends too (for runs that must repeat exactly);
@@ -34,7 +36,7 @@ class SlotConfig:
     kv_risk: float = 0.05
     chunk_margin: float = 1.05
     least_chunk: int = 16
-    newcomer_toll: float = 0.005
+    newcomer_toll: float = 0.03
     catch_up: float = 0.5
     time_box_s: float = 0.0004
     time_box_each_s: float = 1.1e-6

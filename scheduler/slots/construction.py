@@ -35,6 +35,7 @@ def constructed(
     *,
     answers: Answers,
     newcomers: Newcomers,
+    due: bool,
     config: SlotConfig,
 ) -> StepDecision:
     """Size the step and say whose prompts it computes, in the order of ``rank``.
@@ -50,14 +51,16 @@ def constructed(
     order = _in_rank(batch.handle, batch.running, rank, decision.preempt, decision.held, free)
     limit = max(snapshot.limits.max_batched_tokens - int(answers.count), 1)
     tokens_per_s = _tokens_per_s(snapshot, batch, order, answers, limit, config)
-    order, kept = by_due(
-        order,
-        batch.left,
-        batch.slack_s,
-        newcomers,
-        running=batch.running,
-        tokens_per_s=tokens_per_s,
-    )
+    kept = len(order)
+    if due:
+        order, kept = by_due(
+            order,
+            batch.left,
+            batch.slack_s,
+            newcomers,
+            running=batch.running,
+            tokens_per_s=tokens_per_s,
+        )
     tokens = prompt_tokens(
         order[:kept],
         batch.left,
@@ -67,7 +70,6 @@ def constructed(
         answers=answers,
         newcomers=newcomers,
         steps_ahead=snapshot.limits.steps_ahead,
-        tokens_per_s=tokens_per_s,
         most=limit,
         config=config,
     )

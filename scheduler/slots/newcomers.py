@@ -70,17 +70,3 @@ def left_over(left, newcomers, tokens_per_s):  # type: ignore[no-untyped-def]
         return tokens_per_s
     smaller = newcomers.token_sums[np.searchsorted(newcomers.tokens, left)] / count
     return max(tokens_per_s - newcomers.per_s * smaller, _LEAST_SHARE * tokens_per_s)
-
-
-@njit(cache=True)
-def token_price(newcomers, tokens_per_s):  # type: ignore[no-untyped-def]
-    """Promises that a prompt token computed for nothing takes away from those to come.
-
-    Served from the shortest on, they fill the engine up to some request; its promise is what its
-    tokens are worth. Nothing while all of them fit.
-    """
-    count = len(newcomers.tokens)
-    if count == 0:
-        return 0.0
-    first = np.searchsorted(newcomers.token_sums, tokens_per_s * count / newcomers.per_s)
-    return 0.0 if first > count else 1.0 / newcomers.tokens[first - 1]

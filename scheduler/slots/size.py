@@ -6,7 +6,7 @@ from numba import njit
 from scheduler.latency import Scenario, StepLatency, work_seconds
 from scheduler.slots.answers import Answers
 from scheduler.slots.config import SlotConfig
-from scheduler.slots.newcomers import Newcomers, token_price
+from scheduler.slots.newcomers import Newcomers
 from scheduler.snapshot import Floats, Ints
 
 _MIXED = int(Scenario.MIXED)
@@ -26,7 +26,6 @@ def prompt_tokens(
     answers: Answers,
     newcomers: Newcomers,
     steps_ahead: int,
-    tokens_per_s: float,
     most: int,
     config: SlotConfig,
 ) -> int:
@@ -49,7 +48,6 @@ def prompt_tokens(
             slack_s,
             newcomers,
             float(steps_ahead),
-            tokens_per_s,
             min(config.least_chunk, most),
             most,
             config.chunk_margin,
@@ -60,7 +58,7 @@ def prompt_tokens(
 
 @njit(cache=True)
 def _best(  # type: ignore[no-untyped-def]
-    table, answers, order, left, cached, slack_s, newcomers, ahead, tokens_per_s, least, most, margin, toll
+    table, answers, order, left, cached, slack_s, newcomers, ahead, least, most, margin, toll
 ):
     decodes, context = answers.count, answers.context_tokens
     seen = cached[order[0]] if len(order) else 0.0
@@ -70,7 +68,6 @@ def _best(  # type: ignore[no-untyped-def]
     # The step that computes a newcomer has the answers of others in it.
     others_s = table[_MIXED, 3] * decodes + table[_MIXED, 4] * context
     sizes = _sizes(order, left, least, most)
-    price_per_s = tokens_per_s * token_price(newcomers, tokens_per_s)
     best, best_cost = float(most), np.inf
     for tokens in sizes:
         step_s = work_seconds(
@@ -80,7 +77,7 @@ def _best(  # type: ignore[no-untyped-def]
         lost += _broken(answers, margin * step_s)
         steps = max(total, 1.0) / tokens
         late_s = _late_s(newcomers, step_s, others_s + ahead * step_s)
-        lost += steps * (newcomers.per_s * (late_s + toll * step_s) + price_per_s * step_s)
+        lost += steps * newcomers.per_s * (late_s + toll * step_s)
         if lost < best_cost or (lost == best_cost and tokens > best):
             best, best_cost = tokens, lost
     return int(best)
