@@ -14,6 +14,8 @@ _MIXED = int(Scenario.MIXED)
 # Sizes tried: each so many times the one before, and whatever completes one of the first prompts.
 _GROWTH = 1.25
 _FIRST = 8
+# An answer was paid for already: of two promises it is rather a prompt's that is lost.
+_PAID_FOR = 1.05
 
 
 def prompt_tokens(
@@ -35,8 +37,8 @@ def prompt_tokens(
     first token is due (``inf``: never). Small steps take longer for all of them, in a large one the
     first of them wait for the rest; step times count ``chunk_margin`` times. And a request that
     comes while a step runs is lost if it cannot wait for its end, and that of as many more as the
-    engine is ``steps_ahead``; each second of work costs newcomers ``newcomer_toll`` besides, for they queue. Cost: 0.1 us for each size tried,
-    and 5 ns for each prompt.
+    engine is ``steps_ahead``; each second of work costs newcomers ``newcomer_toll`` besides, for
+    they queue. Cost: 25 sizes, 3 ns for each prompt and answer.
     """
     return int(
         _best(
@@ -74,7 +76,7 @@ def _best(  # type: ignore[no-untyped-def]
             table, tokens * seen, tokens * tokens, seen, decodes, context, tokens, tokens
         )
         lost = _late(order, left, slack_s, tokens, margin * step_s)
-        lost += _broken(answers, margin * step_s)
+        lost += _PAID_FOR * _broken(answers, margin * step_s)
         steps = max(total, 1.0) / tokens
         late_s = _late_s(newcomers, step_s, others_s + ahead * step_s)
         lost += steps * newcomers.per_s * (late_s + toll * step_s)

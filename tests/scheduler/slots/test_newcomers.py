@@ -1,0 +1,64 @@
+"""Requests to come, from those that came."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.slots.newcomers import Arrivals, left_over, nobody
+
+
+def expected(rows, *, now_s, window=256):
+    arrivals = Arrivals(window=window)
+    for row in rows:
+        arrivals.observe(*(np.array([value], dtype=float) for value in row))
+    return arrivals.expected(now_s=now_s)
+
+
+def test_nobody_came_so_nobody_is_expected():
+    found = expected([], now_s=5.0)
+    assert found.per_s == 0.0
+    assert len(found.slack_s) == len(found.tokens) == 0
+
+
+def test_as_many_a_second_as_came_and_alike():
+    found = expected([(0.0, 0.3, 50), (1.0, np.inf, 10), (3.0, 0.1, 900)], now_s=4.0)
+    assert found.per_s == pytest.approx(3 / 4)
+    assert found.slack_s.tolist() == [0.1, 0.3, np.inf]
+    assert found.slack_sums.tolist() == pytest.approx([0.0, 0.1, 0.4, 0.4])
+    assert found.tokens.tolist() == [10, 50, 900]
+    assert found.token_sums.tolist() == [0, 10, 60, 960]
+
+
+def test_who_had_no_time_from_the_start_has_none():
+    assert expected([(0.0, -0.2, 50)], now_s=1.0).slack_s.tolist() == [0.0]
+
+
+def test_the_oldest_are_forgotten():
+    rows = [(float(k), float(k), k) for k in range(10)]
+    found = expected(rows, now_s=10.0, window=4)
+    assert found.tokens.tolist() == [6, 7, 8, 9]
+    assert found.per_s == pytest.approx(4 / 4)
+
+
+def test_several_at_once():
+    arrivals = Arrivals(window=4)
+    arrivals.observe(np.arange(9.0), np.ones(9), np.arange(9.0))
+    arrivals.observe(np.array([9.0]), np.ones(1), np.array([9.0]))
+    assert sorted(arrivals.expected(now_s=10.0).tokens) == [6, 7, 8, 9]
+
+
+@given(
+    tokens=st.lists(st.integers(1, 5000), min_size=1, max_size=30),
+    left=st.integers(1, 6000),
+    tokens_per_s=st.floats(10, 1e5),
+)
+def test_smaller_newcomers_leave_less_over(tokens, left, tokens_per_s):
+    found = expected([(k / 10, 1.0, n) for k, n in enumerate(tokens)], now_s=len(tokens) / 10)
+    smaller = found.per_s * sum(n for n in tokens if n < left) / len(tokens)
+    told = left_over(float(left), found, tokens_per_s)
+    assert told == pytest.approx(max(tokens_per_s - smaller, tokens_per_s / 20))
+
+
+def test_nobody_leaves_everything():
+    assert left_over(10.0, nobody(), 123.0) == 123.0
