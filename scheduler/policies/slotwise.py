@@ -32,9 +32,7 @@ from scheduler.snapshot import Floats, Ints, Snapshot
 class SlotwisePolicy:
     """Plans when somebody came or went; each step follows the plan."""
 
-    def __init__(
-        self, config: SlotConfig | None = None, *, parts: SlotParts | None = None
-    ) -> None:
+    def __init__(self, config: SlotConfig | None = None, *, parts: SlotParts | None = None) -> None:
         self._parts = parts or SlotParts()
         self.name = self._parts.name
         config = config or SlotConfig()

@@ -7,14 +7,14 @@ import pytest
 
 from scheduler.driver import Driver
 from scheduler.latency import StepLatency, StepWork
-from scheduler.policies.ordered import FcfsPolicy
+from scheduler.registry import create_policy
 from scheduler.snapshot import Limits
 from serving.vllm_metrics import EngineMetrics
 
 
 @pytest.fixture
 def driver():
-    return Driver(policy=FcfsPolicy(), limits=Limits(4, 512, 10_000))
+    return Driver(policy=create_policy("fcfs"), limits=Limits(4, 512, 10_000))
 
 
 def read(port):

@@ -32,7 +32,14 @@ def to_come(*slack_s, per_s=10.0):
 
 
 def tokens(
-    *prompts, running=None, newcomers=None, ahead=0, most=2000, latency=LATENCY, cached=0.0, **config
+    *prompts,
+    running=None,
+    newcomers=None,
+    ahead=0,
+    most=2000,
+    latency=LATENCY,
+    cached=0.0,
+    **config,
 ):
     left, slack_s = np.array(prompts, dtype=float).reshape(-1, 2).T
     return prompt_tokens(
