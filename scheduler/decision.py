@@ -17,7 +17,8 @@ class Plan:
     """Who comes next over the coming seconds; stands until the snapshot's version changes.
 
     ``order`` names every live request the planner looked at, first served first, running ones
-    included; ``held`` are those of them who must wait for memory. ``value`` is the planner's
+    included; ``held`` are those of them who must wait for memory. The first ``overdue`` of the
+    order have waited too long and stand there for that alone. ``value`` is the planner's
     own estimate of what the order is worth (its unit is the policy's) and ``seed_value`` that
     of the best order it started from.
     """
@@ -26,6 +27,7 @@ class Plan:
     made_at_s: float
     order: Ints
     held: Ints = field(default_factory=no_handles)
+    overdue: int = 0
     value: float = 0.0
     seed_value: float = 0.0
     evaluations: int = 0

@@ -8,8 +8,8 @@ from math import inf
 
 from predictor.errors import UnknownPolicyError
 from scheduler.annealing import AnnealConfig
-from scheduler.policies import ordered
 from scheduler.parts import base_of
+from scheduler.policies import ordered
 from scheduler.policies.anneal_paper import AnnealPaperPolicy
 from scheduler.policies.past_future import PastFuturePolicy
 from scheduler.policies.qoserve import QoServePolicy

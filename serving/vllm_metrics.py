@@ -5,14 +5,17 @@ vLLM's own metrics are served by its API process, which the scheduler does not l
 
 import logging
 from collections.abc import Iterator
-from threading import Thread
-from wsgiref.simple_server import WSGIServer
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from scheduler.driver import Driver
+
+if TYPE_CHECKING:
+    from threading import Thread
+    from wsgiref.simple_server import WSGIServer
 
 logger = logging.getLogger(__name__)
 

@@ -42,6 +42,7 @@ class SlotwisePolicy:
         self._arrivals = Arrivals()
         self._newcomers = nobody()
         self._latest_arrival_s = -np.inf
+        self._steps = 0
         self._placed: tuple[Plan, StepDecision, Ints] | None = None
 
     def plan(self, snapshot: Snapshot, previous: Plan | None) -> Plan:
@@ -63,7 +64,7 @@ class SlotwisePolicy:
             previous=no_handles() if previous is None else previous.order,
         )
         found = self._search.best(problem, terms, seeds, deadline_ns=deadline_ns)
-        order = self._overdue_first(problem, found.order)
+        order, overdue = self._overdue_first(problem, found.order)
         held = held_back(
             problem, order, kv_tokens=snapshot.limits.kv_tokens, risk=self._config.kv_risk
         )
@@ -72,6 +73,7 @@ class SlotwisePolicy:
             made_at_s=snapshot.now_s,
             order=problem.handle[order],
             held=problem.handle[held],
+            overdue=overdue,
             value=found.value,
             seed_value=found.seed_value,
             evaluations=found.evaluations,
@@ -93,10 +95,14 @@ class SlotwisePolicy:
         if plan.made_at_s != snapshot.now_s:
             # Who had to give way is not sent away again when a slot is free after all.
             decision = replace(decision, preempt=no_handles())
+        self._steps += 1
+        # Past the ageing bound prompts have their share of the steps, too.
+        turn = self._steps % self._config.overdue_share == 0
         return constructed(
             snapshot,
             decision,
             rank,
+            overdue=plan.overdue if turn else 0,
             answers=answers_of(snapshot, catch_up=self._config.catch_up),
             newcomers=self._newcomers,
             due=self._parts.due,
@@ -120,14 +126,14 @@ class SlotwisePolicy:
             self._arrivals.observe(arrival_s[new], slack_s, tokens)
             self._latest_arrival_s = float(arrival_s.max())
 
-    def _overdue_first(self, problem: SlotProblem, order: Ints) -> Ints:
+    def _overdue_first(self, problem: SlotProblem, order: Ints) -> tuple[Ints, int]:
         """Give those past the ageing bound their share of the slots, oldest first."""
         if not len(order) or problem.waited_s.max() <= self._config.overdue_s:
-            return order
+            return order, 0
         overdue = np.flatnonzero(problem.waited_s > self._config.overdue_s)
         share = max(problem.slots // self._config.overdue_share, 1)
         oldest = overdue[np.argsort(-problem.waited_s[overdue], kind="stable")][:share]
-        return np.concatenate([oldest, order[~np.isin(order, oldest)]])
+        return np.concatenate([oldest, order[~np.isin(order, oldest)]]), len(oldest)
 
 
 @njit(cache=True)

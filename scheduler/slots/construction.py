@@ -6,15 +6,15 @@ import numpy as np
 from numba import njit
 
 from scheduler.decision import StepDecision
+from scheduler.sliding.allocation import largest_budget
+from scheduler.sliding.batch import Batch, batch_of
+from scheduler.sliding.config import SlidingConfig
+from scheduler.sliding.turns import engine_order, sitting_out
 from scheduler.slots.answers import Answers
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.due import by_due
 from scheduler.slots.newcomers import Newcomers
 from scheduler.slots.size import prompt_tokens
-from scheduler.sliding.allocation import largest_budget
-from scheduler.sliding.batch import Batch, batch_of
-from scheduler.sliding.config import SlidingConfig
-from scheduler.sliding.turns import engine_order, sitting_out
 from scheduler.snapshot import Ints, Snapshot
 
 # However small a part of a step newcomers fill, they go first where the plan says so.
@@ -33,6 +33,7 @@ def constructed(
     decision: StepDecision,
     rank: Ints,
     *,
+    overdue: int,
     answers: Answers,
     newcomers: Newcomers,
     due: bool,
@@ -40,11 +41,11 @@ def constructed(
 ) -> StepDecision:
     """Size the step and say whose prompts it computes, in the order of ``rank``.
 
-    The answers' least slack is the most a step may take, by ``chunk_margin``; below that it is
-    as long as loses the fewest promises, of the prompts at hand and of those to come
-    (:func:`scheduler.slots.size.prompt_tokens`). A prompt that has begun sits out where others
-    that can begin come first. At least ``least_chunk`` tokens are computed, so prompts always go
-    on. Cost: 20 us with 16 running.
+    Prompts that can be in time stand by deadline, as many as possible
+    (:func:`scheduler.slots.due.by_due`), the first in front of them if it is among so many that
+    are ``overdue``. The step is so large that the fewest promises are lost, of those prompts, of
+    the answers and of requests to come (:func:`scheduler.slots.size.prompt_tokens`). A prompt
+    that has begun sits out where others that can begin come first. Cost: 60 us with 16 running.
     """
     batch = batch_of(snapshot, _SLIDING)
     free = snapshot.limits.max_num_seqs - len(snapshot.running) + len(decision.preempt)
@@ -52,12 +53,15 @@ def constructed(
     limit = max(snapshot.limits.max_batched_tokens - int(answers.count), 1)
     tokens_per_s = _tokens_per_s(snapshot, batch, order, answers, limit, config)
     kept = len(order)
-    if due:
+    if due and kept:
+        first = batch.handle[order[0]]
+        stays = first < len(rank) and rank[first] < overdue
         order, kept = by_due(
             order,
             batch.left,
             batch.slack_s,
             newcomers,
+            stays=int(stays),
             running=batch.running,
             tokens_per_s=tokens_per_s,
         )

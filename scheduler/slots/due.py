@@ -13,6 +13,7 @@ def by_due(
     slack_s: Floats,
     newcomers: Newcomers,
     *,
+    stays: int = 0,
     running: int,
     tokens_per_s: float,
 ) -> tuple[Ints, int]:
@@ -22,28 +23,30 @@ def by_due(
     before it is given up (Moore 1968: the fewest are late so). Requests to come with fewer tokens
     than somebody has left will be served before it, and leave it less of ``tokens_per_s``. The
     others, who have no deadline (``slack_s`` inf) or missed it, follow: first those that have begun
-    (the first ``running`` places), the shortest foremost, then as they stood. Cost: 2 us, and a
-    pass for each given up.
+    (the first ``running`` places), the shortest foremost, then as they stood. The first ``stays``
+    of ``order`` stay in front of all. Cost: 2 us, and a pass for each given up.
     """
-    found, kept = _by_due(order, left, slack_s, newcomers, running, tokens_per_s)
+    found, kept = _by_due(order, left, slack_s, newcomers, stays, running, tokens_per_s)
     return found, int(kept)
 
 
 @njit(cache=True)
-def _by_due(order, left, slack_s, newcomers, running, tokens_per_s):  # type: ignore[no-untyped-def]
+def _by_due(order, left, slack_s, newcomers, stays, running, tokens_per_s):  # type: ignore[no-untyped-def]
     n = len(order)
     found = np.empty(n, np.int64)
-    count = 0
-    tokens = 0.0
-    for i in order[np.argsort(slack_s[order], kind="mergesort")]:
+    found[:stays] = order[:stays]
+    count = stays
+    tokens = left[order[:stays]].sum()
+    others = order[stays:]
+    for i in others[np.argsort(slack_s[others], kind="mergesort")]:
         if slack_s[i] < 0.0 or slack_s[i] == np.inf:
             continue
         found[count] = i
         count += 1
         tokens += left[i]
         if tokens > slack_s[i] * left_over(left[i], newcomers, tokens_per_s):
-            most = 0
-            for k in range(count):
+            most = stays
+            for k in range(stays, count):
                 if left[found[k]] > left[found[most]]:
                     most = k
             tokens -= left[found[most]]

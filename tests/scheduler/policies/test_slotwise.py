@@ -1,5 +1,6 @@
 """The steps that ``slotwise`` constructs: on snapshots, and in the simulator."""
 
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -202,3 +203,13 @@ def test_plain_numbers_of_a_decision():
     decision, _ = decided(tracker_of(("a", 0.0, 10, CHAT, None, 0)), 0.0)
     assert isinstance(decision.token_budget, int)
     assert decision.order.dtype == np.int64
+
+
+@pytest.mark.parametrize(("overdue_s", "waits_for_the_last"), [(5.0, False), (1e9, True)])
+def test_who_waits_too_long_has_a_share_of_the_steps(overdue_s, waits_for_the_last):
+    # Chats that can all be in time keep the engine full; nothing was promised to the first.
+    chats = [(0.1 * k, 850, 2, CHAT) for k in range(600)]
+    config = replace(REPEATABLE, overdue_s=overdue_s)
+    engine = simulate(SlotwisePolicy(config), arriving((0.0, 3000, 2, BATCH), *chats))
+    ended_s = {o.request.request_id: o.request.arrival_s + o.e2e_s for o in engine.outcomes()}
+    assert (ended_s["0"] > 50.0) == waits_for_the_last
