@@ -53,11 +53,7 @@ def read(log: Path) -> Floats:
 def judged(steps: Floats, share: float) -> dict[str, Any]:
     """Fit to the first ``share`` of float64[n, 8] and report on the rest."""
     cut = int(len(steps) * share)
-    fitter = LatencyFitter()
-    for begin in range(0, cut, REFIT_STEPS):
-        fitter.observe_all(steps[begin : min(begin + REFIT_STEPS, cut)])
-        fitter.fit()
-    latency, rest = fitter.latest, steps[cut:]
+    latency, rest = LatencyFitter.of(steps[:cut], at_once=REFIT_STEPS).latest, steps[cut:]
     if latency is None:
         raise InputError("the first share of the steps makes no model: take a larger one")
     with_prompts, with_answers = rest[:, _TOKENS] > 0, rest[:, _DECODES] > 0

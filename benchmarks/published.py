@@ -55,7 +55,7 @@ def capacity(profile: str, workload: str, name: str, seed: int, count: int) -> f
 def limit_rps(profile: str, workload: str) -> float:
     """What no order and no step construction can exceed, by mean values of many requests."""
     engine = load_profile(profile)
-    rows = published_rows(workload, arrivals_s=np.arange(20_000.0), seed=0)
+    rows = published_rows(workload, arrivals_s=np.arange(20_000, dtype=np.float64), seed=0)
     prompts = np.array([row.prompt_tokens for row in rows], dtype=np.float64)
     answers = np.array([row.output_tokens for row in rows], dtype=np.float64)
     tpot_s = min(kind.tpot_s for kind in kinds(workload).values())

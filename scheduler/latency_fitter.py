@@ -70,6 +70,19 @@ class LatencyFitter:
     _distinct: set[tuple[float, float]] = field(default_factory=set)
     _noted: list[tuple[float, ...]] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, steps: Floats, *, at_once: int) -> Self:
+        """Fit float64[n, 8], as :meth:`observe_all` takes them, ``at_once`` at a time.
+
+        As an engine that made these steps would have: a first fit sees little, later ones refine
+        it. (One fit to all of them at once keeps no more than the last few.)
+        """
+        fitter = cls()
+        for begin in range(0, len(steps), at_once):
+            fitter.observe_all(steps[begin : begin + at_once])
+            fitter.fit()
+        return fitter
+
     def observe(self, work: StepWork, step_s: float) -> None:
         """Take in one step and its seconds; O(1)."""
         if step_s > 0 and isfinite(step_s) and work.decodes + work.prefill_tokens > 0:

@@ -68,14 +68,16 @@ class SlidingServePolicy:
         if self._parts.chunker:
             tokens = prompt_tokens(batch, order, snapshot.latency, most, self._config)
         out = sitting_out(
-            batch,
             order,
+            batch.left,
+            batch.running,
             tokens,
             slots=_free_slots(snapshot),
             kv_tokens=_free_kv(snapshot, batch, self._config),
-            config=self._config,
+            block_tokens=self._config.block_tokens,
+            yield_share=self._config.yield_share,
         )
-        served = engine_order(batch, order, out)
+        served = engine_order(order, batch.running, out)
         if self._parts.chunker:
             # The engine's allotment need not be the one the budget was found with.
             bound_s = chunk_bound_s(batch, snapshot.latency)

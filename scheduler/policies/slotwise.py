@@ -5,8 +5,7 @@ its slot up. What an order is worth (``scheduler.slots.walk``) counts each reque
 keep its promise under its predicted length distribution and what it has generated so far, the
 price that its slot-seconds have for requests still to come, and what a preemption costs.
 Whoever would make KV memory run out, by forecast, is held back (``scheduler.slots.memory``).
-Between plans each step computes as much of the prompts as the running answers have slack for
-(``scheduler.slots.budget``).
+Between plans each step computes what loses the fewest promises (``scheduler.slots.construction``).
 """
 
 from dataclasses import replace
@@ -80,17 +79,15 @@ class SlotwisePolicy:
         )
 
     def step(self, snapshot: Snapshot, plan: Plan | None) -> StepDecision:
-        """Let the front of the plan have the slots, and size this step's chunk of prompts.
+        """Let the front of the plan have the slots, and construct this step from it.
 
-        The answer stands while no prompt is being computed or could be begun. Cost: 40 us with
+        The answer stands while no prompt is being computed or could be begun. Cost: 80 us with
         16 running.
         """
         if plan is None:
             return StepDecision(order=snapshot.waiting.handle)
         if self._placed is None or self._placed[0] is not plan:
-            decision = self._placement(snapshot, plan)
-            top = int(plan.order.max(initial=0))
-            self._placed = (plan, decision, rank_of(plan.order, top))
+            self._placed = (plan, self._placement(snapshot, plan), rank_of(plan.order))
         _, decision, rank = self._placed
         if plan.made_at_s != snapshot.now_s:
             # Who had to give way is not sent away again when a slot is free after all.
@@ -117,14 +114,19 @@ class SlotwisePolicy:
         return StepDecision(order=order, preempt=preempt, held=plan.held)
 
     def _learn_price(self, snapshot: Snapshot, chance: Floats, cost_s: Floats) -> None:
-        arrival_s = snapshot.waiting.arrival_s
-        new = (arrival_s > self._latest_arrival_s) & (snapshot.waiting.preemptions == 0)
+        waiting = snapshot.waiting
+        new = (waiting.arrival_s > self._latest_arrival_s) & (waiting.preemptions == 0)
         if new.any():
-            self._price.observe(arrival_s[new], chance[new], cost_s[new])
-            tokens = snapshot.waiting.prompt_tokens[new]
-            slack_s = snapshot.waiting.ttft_s[new] - snapshot.latency.prefill_s(1.0, tokens)
-            self._arrivals.observe(arrival_s[new], slack_s, tokens)
-            self._latest_arrival_s = float(arrival_s.max())
+            self._price.observe(waiting.arrival_s[new], chance[new], cost_s[new])
+        for table in (snapshot.running, waiting):
+            new = table.arrival_s > self._latest_arrival_s
+            if new.any():
+                tokens = table.prompt_tokens[new]
+                slack_s = table.ttft_s[new] - snapshot.latency.prefill_s(1.0, tokens)
+                self._arrivals.observe(table.arrival_s[new], slack_s, tokens)
+        both = (snapshot.running.arrival_s, waiting.arrival_s)
+        latest_s = max(float(arrival_s.max(initial=-np.inf)) for arrival_s in both)
+        self._latest_arrival_s = max(self._latest_arrival_s, latest_s)
 
     def _overdue_first(self, problem: SlotProblem, order: Ints) -> tuple[Ints, int]:
         """Give those past the ageing bound their share of the slots, oldest first."""

@@ -3,37 +3,40 @@
 import numpy as np
 from numba import njit
 
-from scheduler.sliding.batch import Batch
-from scheduler.sliding.config import SlidingConfig
-from scheduler.snapshot import Ints
+from scheduler.snapshot import Floats, Ints
 
 
 def sitting_out(
-    batch: Batch, order: Ints, tokens: int, *, slots: int, kv_tokens: float, config: SlidingConfig
+    order: Ints,
+    left: Floats,
+    running: int,
+    tokens: int,
+    *,
+    slots: int,
+    kv_tokens: float,
+    block_tokens: int,
+    yield_share: float,
 ) -> Ints:
     """Places of the running prompts that compute nothing in this step, of ``tokens`` for prompts.
 
-    An engine computes the prompts that have begun before it admits others. Who would not be
+    The first ``running`` places have begun; each has ``left``, float64[n], tokens to compute. An
+    engine computes those that have begun before it admits others. Who would not be
     finished with what those before it in ``order`` leave, and has somebody before it who can be
     admitted, sits out; at least one prompt never does. Nobody does where newcomers would fill less
     than ``yield_share`` of the step: what they leave would be lost. Cost: 1 us.
     """
     found: Ints = _sitting_out(
-        order,
-        batch.left,
-        batch.running,
-        float(tokens),
-        slots,
-        kv_tokens,
-        config.block_tokens,
-        config.yield_share,
+        order, left, running, float(tokens), slots, kv_tokens, block_tokens, yield_share
     )
     return found
 
 
-def engine_order(batch: Batch, order: Ints, out: Ints) -> Ints:
-    """Places in the order in which an engine allots: running prompts, then the waiting."""
-    found: Ints = _engine_order(order, batch.running, out)
+def engine_order(order: Ints, running: int, out: Ints) -> Ints:
+    """Places in the order in which an engine allots: running prompts, then the waiting.
+
+    Without those of them that are ``out``.
+    """
+    found: Ints = _engine_order(order, running, out)
     return found
 
 

@@ -15,15 +15,19 @@ _TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2
 
 
 class Answers(NamedTuple):
-    """How many run, and their context in all.
+    """Those that decode: how many, their context in all, and the time between two tokens.
 
     ``slack_s`` is float64[k], of those whose promise can be kept: so long may the coming step
     take without any harm. ``lost_s``, float64[k], is how long it has to take for the promise to
-    be lost for certain; in between the chance is taken to rise evenly.
+    be lost for certain; in between the chance is taken to rise evenly. ``bound_s``: how long
+    steps may take in the long run, by the tightest of their TPOTs and the least slack; ``inf``
+    without any.
     """
 
-    count: float
+    decodes: float
     context_tokens: float
+    token_s: float
+    bound_s: float
     slack_s: Floats
     lost_s: Floats
 
@@ -39,15 +43,16 @@ def answers_of(snapshot: Snapshot, *, catch_up: float) -> Answers:
     values = snapshot.running.values
     count, context, pace_s = _counted(values, snapshot.now_s)
     token_s = float(snapshot.latency.decode_s(max(count, 1.0), context / max(count, 1.0)))
-    slack_s, lost_s = _slack_s(
+    slack_s, lost_s, tpot_s = _slack_s(
         values, snapshot.lengths.atoms, snapshot.now_s, token_s, max(pace_s, token_s), catch_up
     )
-    return Answers(count, context, slack_s, lost_s)
+    bound_s = max(float(slack_s.min(initial=np.inf)), tpot_s)
+    return Answers(count, context, token_s, bound_s, slack_s, lost_s)
 
 
 @njit(cache=True)
-def _prefills(request):  # type: ignore[no-untyped-def]
-    """Whether it has a prompt to compute yet.
+def is_prefilling(request):  # type: ignore[no-untyped-def]
+    """Whether one that runs has a prompt to compute yet.
 
     Who put out tokens and was never preempted has not: of a cached prefix the engine computes
     less than ``prefill_left`` says.
@@ -61,7 +66,7 @@ def _counted(values, now_s):  # type: ignore[no-untyped-def]
     """Answers, their context tokens, and the time between two of their tokens so far."""
     count = context = spent_s = gaps = 0.0
     for i in range(values.shape[1]):
-        if not _prefills(values[:, i]):
+        if not is_prefilling(values[:, i]):
             count += 1.0
             context += values[_PROMPT_TOKENS, i] + values[_GENERATED, i]
             if values[_GENERATED, i] > 0.0:
@@ -74,10 +79,10 @@ def _counted(values, now_s):  # type: ignore[no-untyped-def]
 def _slack_s(values, atoms, now_s, token_s, pace_s, catch_up):  # type: ignore[no-untyped-def]
     n = values.shape[1]
     slack_s, lost_s = np.empty(n), np.empty(n)
-    count = 0
+    count, tightest_s = 0, np.inf
     for i in range(n):
         request = values[:, i]
-        if _prefills(request):
+        if is_prefilling(request):
             continue
         late_ttft = request[_GENERATED] > 0.0 and (
             request[_FIRST_S] > request[_ARRIVAL_S] + request[_TTFT_S]
@@ -85,7 +90,7 @@ def _slack_s(values, atoms, now_s, token_s, pace_s, catch_up):  # type: ignore[n
         if late_ttft:
             continue
         slack, lost = np.inf, np.inf
-        least, mean, most = _remaining(atoms[int(request[_HANDLE])], request[_GENERATED])
+        least, mean, most = remaining(atoms[int(request[_HANDLE])], request[_GENERATED])
         if request[_TPOT_S] < np.inf and request[_GENERATED] > 0.0:
             slack = request[_FIRST_S] + request[_TPOT_S] * request[_GENERATED] - now_s
             # What each of the tokens after the next one gains.
@@ -100,11 +105,12 @@ def _slack_s(values, atoms, now_s, token_s, pace_s, catch_up):  # type: ignore[n
         if token_s <= lost < np.inf:
             slack_s[count], lost_s[count] = max(min(slack, lost), token_s), lost
             count += 1
-    return slack_s[:count], lost_s[:count]
+            tightest_s = min(tightest_s, request[_TPOT_S])
+    return slack_s[:count], lost_s[:count], tightest_s
 
 
 @njit(cache=True)
-def _remaining(atoms, generated):  # type: ignore[no-untyped-def]
+def remaining(atoms, generated):  # type: ignore[no-untyped-def]
     """Least, mean and most tokens still to come, of the lengths that are left; at least one."""
     total, count, shortest = 0.0, 0, 1.0
     for a in range(atoms.shape[0] - 1, -1, -1):

@@ -36,7 +36,7 @@ class SlotConfig:
     kv_risk: float = 0.05
     chunk_margin: float = 1.05
     least_chunk: int = 16
-    newcomer_toll: float = 0.03
+    newcomer_toll: float = 0.05
     catch_up: float = 0.5
     time_box_s: float = 0.0004
     time_box_each_s: float = 1.1e-6

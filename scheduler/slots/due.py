@@ -14,29 +14,29 @@ def by_due(
     newcomers: Newcomers,
     *,
     stays: int = 0,
-    running: int,
+    begun: int,
     tokens_per_s: float,
 ) -> tuple[Ints, int]:
-    """``order`` with those who can be in time first, and how many they are.
+    """``order`` with those who can be in time first, and where they end.
 
     They stand by deadline; as often as somebody would be late, whoever has most ``left`` of those
-    before it is given up (Moore 1968: the fewest are late so). Requests to come with fewer tokens
-    than somebody has left will be served before it, and leave it less of ``tokens_per_s``. The
-    others, who have no deadline (``slack_s`` inf) or missed it, follow: first those that have begun
-    (the first ``running`` places), the shortest foremost, then as they stood. The first ``stays``
-    of ``order`` stay in front of all. Cost: 2 us, and a pass for each given up.
+    before it is given up (Moore 1968: with one capacity for all the fewest are late so). Requests
+    to come with fewer tokens than somebody has left will be served before it, and leave it less of
+    ``tokens_per_s``. The others, who have no deadline (``slack_s`` inf) or missed it, follow: first
+    those that have begun (the first ``begun`` places), the shortest foremost, then as they stood.
+    The first ``stays`` of ``order`` stay in front of all. Cost: 2 us, and a pass for each given up.
     """
-    found, kept = _by_due(order, left, slack_s, newcomers, stays, running, tokens_per_s)
+    found, kept = _by_due(order, left, slack_s, newcomers, stays, begun, tokens_per_s)
     return found, int(kept)
 
 
 @njit(cache=True)
-def _by_due(order, left, slack_s, newcomers, stays, running, tokens_per_s):  # type: ignore[no-untyped-def]
+def _by_due(order, left, slack_s, newcomers, stays, begun, tokens_per_s):  # type: ignore[no-untyped-def]
     n = len(order)
     found = np.empty(n, np.int64)
     found[:stays] = order[:stays]
     count = stays
-    tokens = left[order[:stays]].sum()
+    tokens = 0.0
     others = order[stays:]
     for i in others[np.argsort(slack_s[others], kind="mergesort")]:
         if slack_s[i] < 0.0 or slack_s[i] == np.inf:
@@ -44,7 +44,8 @@ def _by_due(order, left, slack_s, newcomers, stays, running, tokens_per_s):  # t
         found[count] = i
         count += 1
         tokens += left[i]
-        if tokens > slack_s[i] * left_over(left[i], newcomers, tokens_per_s):
+        room = slack_s[i] * left_over(left[i], newcomers, tokens_per_s)
+        while tokens > room and found[count - 1] == i:
             most = stays
             for k in range(stays, count):
                 if left[found[k]] > left[found[most]]:
@@ -56,11 +57,11 @@ def _by_due(order, left, slack_s, newcomers, stays, running, tokens_per_s):  # t
     is_kept = np.zeros(len(left), np.bool_)
     is_kept[found[:kept]] = True
     for i in order[np.argsort(left[order], kind="mergesort")]:
-        if i < running and not is_kept[i]:
+        if i < begun and not is_kept[i]:
             found[count] = i
             count += 1
     for i in order:
-        if i >= running and not is_kept[i]:
+        if i >= begun and not is_kept[i]:
             found[count] = i
             count += 1
     return found, kept

@@ -9,6 +9,8 @@ from scheduler.snapshot import Floats
 
 # However many are expected, so much is left for those who are here.
 _LEAST_SHARE = 0.05
+# Fewer arrivals, or a shorter time, say nothing about the rate.
+_FEW, _LEAST_SPAN_S = 8, 2.0
 
 
 class Newcomers(NamedTuple):
@@ -48,9 +50,9 @@ class Arrivals:
     def expected(self, *, now_s: float) -> Newcomers:
         """Expect more of what came of late. Cost: 20 us."""
         seen = self._seen[: self._count]
-        if not len(seen):
+        if len(seen) < _FEW:
             return nobody()
-        span_s = max(now_s - seen[:, 0].min(), 1e-3)
+        span_s = max(now_s - seen[:, 0].min(), _LEAST_SPAN_S)
         slack_s, slack_sums = _sorted(np.maximum(seen[:, 1], 0.0))
         tokens, token_sums = _sorted(seen[:, 2])
         return Newcomers(len(seen) / span_s, slack_s, slack_sums, tokens, token_sums)

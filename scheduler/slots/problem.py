@@ -44,7 +44,7 @@ class SlotProblem:
     ``facts`` is float64[n, len(Fact)]; ``atoms`` float64[n, ATOMS] are equally likely remaining
     tokens, ascending. ``token_s`` is the time between two tokens of a request while all slots
     are taken, the prefills of others included. Where that would break a TPOT, steps are cut
-    short (``scheduler.slots.budget``), and prefills take ``stretch`` times as long as alone.
+    short (``scheduler.slots.size``), and prefills take ``stretch`` times as long as alone.
     ``waited_s`` is float64[n], the time since arrival; ``context`` float64[n], the prompt and
     answer tokens a candidate has so far.
     """

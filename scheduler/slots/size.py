@@ -4,6 +4,7 @@ import numpy as np
 from numba import njit
 
 from scheduler.latency import Scenario, StepLatency, work_seconds
+from scheduler.sliding.allocation import step_seconds
 from scheduler.slots.answers import Answers
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.newcomers import Newcomers
@@ -20,6 +21,7 @@ _PAID_FOR = 1.05
 
 def prompt_tokens(
     order: Ints,
+    kept: Ints,
     left: Floats,
     cached: Floats,
     slack_s: Floats,
@@ -33,18 +35,21 @@ def prompt_tokens(
 ) -> int:
     """Prompt tokens of a step, ``least_chunk``..``most``, if all steps to come were so large.
 
-    Prompts are computed in ``order``; each has ``left`` tokens, ``slack_s``, float64[n], until its
-    first token is due (``inf``: never). Small steps take longer for all of them, in a large one the
-    first of them wait for the rest; step times count ``chunk_margin`` times. And a request that
+    Prompts are computed in ``order``; each has ``left`` tokens over ``cached`` ones, and
+    ``slack_s``, float64[n], until it has to be computed (``inf``: it can wait); only the ``kept``
+    have a promise to lose. Small steps take longer for all of them, in a large one the first of
+    them wait for the rest; for them and for the answers step times count ``chunk_margin`` times. A
+    request that
     comes while a step runs is lost if it cannot wait for its end, and that of as many more as the
     engine is ``steps_ahead``; each second of work costs newcomers ``newcomer_toll`` besides, for
-    they queue. Cost: 25 sizes, 3 ns for each prompt and answer.
+    they queue. Cost: 30 sizes, 3 ns for each prompt and answer.
     """
     return int(
         _best(
             latency.table,
             answers,
             order,
+            kept,
             left,
             cached,
             slack_s,
@@ -60,24 +65,29 @@ def prompt_tokens(
 
 @njit(cache=True)
 def _best(  # type: ignore[no-untyped-def]
-    table, answers, order, left, cached, slack_s, newcomers, ahead, least, most, margin, toll
+    table, answers, order, kept, left, cached, slack_s, newcomers, ahead, least, most, margin, toll
 ):
-    decodes, context = answers.count, answers.context_tokens
-    seen = cached[order[0]] if len(order) else 0.0
-    total = 0.0
-    for i in order:
+    decodes, context = answers.decodes, answers.context_tokens
+    total = work = 0.0
+    for i in kept:
         total += left[i]
+    for i in order:
+        work += left[i]
     # The step that computes a newcomer has the answers of others in it.
     others_s = table[_MIXED, 3] * decodes + table[_MIXED, 4] * context
-    sizes = _sizes(order, left, least, most)
+    sizes = _sizes(kept, left, least, most)
     best, best_cost = float(most), np.inf
     for tokens in sizes:
-        step_s = work_seconds(
-            table, tokens * seen, tokens * tokens, seen, decodes, context, tokens, tokens
-        )
-        lost = _late(order, left, slack_s, tokens, margin * step_s)
+        if len(order):
+            step_s = step_seconds(table, decodes, context, order, left, cached, 0.0, tokens)
+        else:
+            step_s = work_seconds(
+                table, 0.0, tokens * tokens, 0.0, decodes, context, tokens, tokens
+            )
+        lost = _late(kept, left, slack_s, tokens, margin * step_s)
         lost += _PAID_FOR * _broken(answers, margin * step_s)
-        steps = max(total, 1.0) / tokens
+        # What there is not cannot be computed.
+        steps = max(total, 1.0) / (min(tokens, work) if work > 0.0 else tokens)
         late_s = _late_s(newcomers, step_s, others_s + ahead * step_s)
         lost += steps * newcomers.per_s * (late_s + toll * step_s)
         if lost < best_cost or (lost == best_cost and tokens > best):

@@ -15,8 +15,8 @@ from predictor.errors import InputError
 from scheduler.latency import StepLatency
 from scheduler.latency_fitter import LatencyFitter
 from scheduler.latency_report import FitReport
+from scheduler.refit import REFIT_STEPS
 from scheduler.slo import Slo
-from scheduler.snapshot import Limits
 from serving import steplog
 from serving.bench.profile import ProfileRequest, profile_rounds, replay_of
 from serving.bench.replay import Replay
@@ -54,11 +54,14 @@ def run_profile(config: ProfileConfig, console: Console) -> None:
     else:
         steps, template_tokens = _record(config, console)
     latency, report = _fit(steps, str(config.step_log or config.model))
-    limits = Limits(config.max_num_seqs, config.max_batched_tokens, config.kv_tokens)
     document = {
         "name": config.model,
         "latency": latency.to_dict(),
-        "limits": asdict(limits),
+        "limits": {
+            "max_num_seqs": config.max_num_seqs,
+            "max_batched_tokens": config.max_batched_tokens,
+            "kv_tokens": config.kv_tokens,
+        },
         "rules": {},
         "template_tokens": template_tokens,
         "steps": len(steps),
@@ -75,9 +78,7 @@ def run_profile(config: ProfileConfig, console: Console) -> None:
 
 def _fit(steps: Sequence[StepRecord], source: str) -> tuple[StepLatency, FitReport]:
     timed = np.array([(*step.work, step.step_s) for step in steps if step.step_s]).reshape(-1, 8)
-    fitter = LatencyFitter()
-    fitter.observe_all(timed)
-    latency = fitter.fit()
+    latency = LatencyFitter.of(timed, at_once=REFIT_STEPS).latest
     if latency is None:
         raise InputError(
             f"{source}: {len(timed)} timed steps are too few for a profile; let the engine run "

@@ -1,18 +1,22 @@
 """Which running prompts sit out."""
 
-from math import inf
-
 import numpy as np
-from sliding_batches import batch
 
 from scheduler.sliding.config import SlidingConfig
 from scheduler.sliding.turns import engine_order, sitting_out
 
 
 def out(candidates, order, tokens, *, running, slots=9, kv_tokens=1e9):
-    made = batch([(left, inf) for left in candidates], running=running)
+    config = SlidingConfig()
     found = sitting_out(
-        made, np.array(order), tokens, slots=slots, kv_tokens=kv_tokens, config=SlidingConfig()
+        np.array(order),
+        np.array(candidates, dtype=float),
+        running,
+        tokens,
+        slots=slots,
+        kv_tokens=kv_tokens,
+        block_tokens=config.block_tokens,
+        yield_share=config.yield_share,
     )
     return found.tolist()
 
@@ -36,7 +40,7 @@ def test_nobody_sits_out_for_one_who_cannot_be_admitted():
 
 
 def test_an_engine_serves_what_has_begun_first():
-    made = batch([(5, inf)] * 4, running=2)
     order = np.array([3, 1, 2, 0])
-    assert engine_order(made, order, np.array([], dtype=np.int64)).tolist() == [1, 0, 3, 2]
-    assert engine_order(made, order, np.array([1])).tolist() == [0, 3, 2]
+    assert engine_order(order, 2, np.array([], dtype=np.int64)).tolist() == [1, 0, 3, 2]
+    assert engine_order(order, 2, np.array([1])).tolist() == [0, 3, 2]
+    assert engine_order(order, 2, np.array([1, 3])).tolist() == [0, 2]

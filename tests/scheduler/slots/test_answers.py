@@ -48,7 +48,7 @@ class TestCount:
             prefill(),
             request(prompt=9),
         )
-        assert (found.count, found.context_tokens) == (3, 100 + 20 + 50 + 7 + 30)
+        assert (found.decodes, found.context_tokens) == (3, 100 + 20 + 50 + 7 + 30)
 
     def test_a_prompt_is_computed_when_one_token_is_left(self):
         last, last_but_one = prefill(), prefill()
@@ -57,7 +57,7 @@ class TestCount:
 
     def test_a_preempted_one_has_its_prompt_and_its_answer_to_compute_again(self):
         again = answer(prompt=100, generated=20, preempted=True, recomputed=118)
-        assert read(again).count == 0
+        assert read(again).decodes == 0
         again.recomputed = 119
         assert read(again)[:2] == (1, 120.0)
 
@@ -120,6 +120,19 @@ class TestStreams:
         assert nothing_to_lose(answer(Slo(ttft_s=5.0)))
 
 
+class TestBound:
+    def test_in_the_long_run_the_tightest_of_the_streams_counts(self):
+        behind = answer(first_s=1.0, generated=20, tokens=500)
+        assert read(behind, now_s=6.0).bound_s == pytest.approx(0.1)
+        assert read(behind, answer(CODE), now_s=6.0).bound_s == pytest.approx(0.1)
+
+    def test_what_all_have_saved_may_be_spent(self):
+        assert read(answer(), now_s=2.0).bound_s == pytest.approx(1.0)
+
+    def test_nobody_bounds_a_step_who_has_nothing_to_lose(self):
+        assert read(answer(Slo()), prefill()).bound_s == np.inf
+
+
 class TestEndToEnd:
     def test_what_the_tokens_to_come_do_not_take(self):
         # A known length lies half a token short of itself: 79.5 come, 78.5 of them afterwards.
@@ -156,8 +169,8 @@ class TestEndToEnd:
 def test_a_step_of_answers_alone_harms_nobody_and_reserves_are_above_it(running, catch_up):
     seen = snapshot(*running, now_s=NOW_S, latency=LIFELIKE, slots=8)
     found = answers_of(seen, catch_up=catch_up)
-    token_s = LIFELIKE.decode_s(max(found.count, 1), found.context_tokens / max(found.count, 1))
-    assert len(found.slack_s) <= found.count <= len(running)
+    token_s = LIFELIKE.decode_s(max(found.decodes, 1), found.context_tokens / max(found.decodes, 1))
+    assert len(found.slack_s) <= found.decodes <= len(running)
     assert (found.slack_s >= token_s * (1 - 1e-12)).all()
     assert (found.lost_s >= found.slack_s).all()
     assert np.isfinite(found.lost_s).all()

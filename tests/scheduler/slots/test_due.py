@@ -11,7 +11,7 @@ from scheduler.slots.due import by_due
 from scheduler.slots.newcomers import Arrivals, nobody
 
 
-def ordered(*prompts, running=0, order=None, newcomers=None, tokens_per_s=100.0):
+def ordered(*prompts, begun=0, order=None, stays=0, newcomers=None, tokens_per_s=100.0):
     """Prompts as (tokens left, slack in seconds); places in order, and those given up."""
     left, slack_s = np.array(prompts, dtype=float).reshape(-1, 2).T
     found, kept = by_due(
@@ -19,7 +19,8 @@ def ordered(*prompts, running=0, order=None, newcomers=None, tokens_per_s=100.0)
         np.ascontiguousarray(left),
         np.ascontiguousarray(slack_s),
         newcomers or nobody(),
-        running=running,
+        stays=stays,
+        begun=begun,
         tokens_per_s=tokens_per_s,
     )
     return found[:kept].tolist(), found[kept:].tolist()
@@ -44,7 +45,7 @@ def test_no_deadline_is_no_hurry():
 
 def test_of_the_rest_those_that_have_begun_come_first_the_shortest_foremost():
     late = [(90, -1.0), (30, -1.0), (10, -1.0), (5, -1.0)]
-    assert ordered(*late, running=2) == ([], [1, 0, 2, 3])
+    assert ordered(*late, begun=2) == ([], [1, 0, 2, 3])
 
 
 def test_only_those_that_may_be_computed():
@@ -62,12 +63,17 @@ def test_smaller_ones_to_come_leave_a_large_one_less():
     assert ordered(small, newcomers=newcomers) == ([0], [])
 
 
+def test_who_stays_in_front_leaves_the_others_their_time():
+    overdue, chat = (5000, inf), (50, 1.0)
+    assert ordered(chat, overdue, order=[1, 0], stays=1) == ([1, 0], [])
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 50), st.floats(-0.2, 1.5)), max_size=6),
     st.integers(0, 6),
 )
 @settings(deadline=None)
-def test_as_many_are_in_time_as_in_any_order(prompts, running):
+def test_as_many_are_in_time_as_in_any_order(prompts, begun):
     def in_time(order):
         done, count = 0.0, 0
         for i in order:
@@ -76,7 +82,7 @@ def test_as_many_are_in_time_as_in_any_order(prompts, running):
                 count += 1
         return count
 
-    kept, rest = ordered(*prompts, running=running)
+    kept, rest = ordered(*prompts, begun=begun)
     assert sorted(kept + rest) == list(range(len(prompts)))
     assert in_time(kept) == len(kept)
     best = max(in_time(order) for order in permutations(range(len(prompts))))

@@ -64,3 +64,16 @@ def test_too_few_steps_are_no_profile(tmp_path):
     with pytest.raises(InputError, match=r"steps\.jsonl: 1 timed steps are too few"):
         run_profile(config, Console(file=StringIO()))
     assert not config.output.exists()
+
+
+def test_a_long_log_counts_as_a_whole(tmp_path):
+    # An engine that drains computes no prompt any more; those before are not forgotten.
+    rng = np.random.default_rng(0)
+    busy = [step(k, 1, int(rng.integers(16, 900)), k % 17, k % 17 * 300) for k in range(1, 200)]
+    drained = [step(k, 0, 0, 1 + k % 4, (1 + k % 4) * (300 + k)) for k in range(600)]
+    log = write_log(tmp_path / "steps.jsonl", busy + drained)
+    output = tmp_path / "profile.json"
+    run_profile(ProfileConfig(step_log=log, output=output), Console(file=StringIO()))
+    expected = TRUTH.step_s(1, 256, 8, 8 * 400)
+    profile = load_profile(str(output))
+    assert profile.step_time.seconds_of(1, 256, 8, 400) == pytest.approx(expected, rel=0.05)

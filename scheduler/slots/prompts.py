@@ -1,0 +1,94 @@
+"""The prompts that the coming step could compute, and how long each can wait; compiled."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from scheduler.slots.answers import is_prefilling, remaining
+from scheduler.snapshot import Column, Floats, Ints, Snapshot
+
+_HANDLE, _ARRIVAL_S = int(Column.HANDLE), int(Column.ARRIVAL_S)
+_PROMPT_TOKENS, _PREFILL_LEFT = int(Column.PROMPT_TOKENS), int(Column.PREFILL_LEFT)
+_GENERATED, _FIRST_S = int(Column.GENERATED), int(Column.FIRST_TOKEN_S)
+_TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2E_S)
+
+
+class Prompts(NamedTuple):
+    """Those that have begun, the first ``begun`` of n, and those that wait.
+
+    ``handle`` is int64[n]; ``left`` and ``cached``, float64[n], tokens to compute and computed;
+    ``slack_s``, float64[n], until it has to be computed (< 0: its promise is lost; inf: nothing
+    was promised that computing it sooner could keep). ``answers``, int64[d], are the handles of
+    the running whose prompts are computed.
+    """
+
+    begun: int
+    handle: Ints
+    left: Floats
+    cached: Floats
+    slack_s: Floats
+    answers: Ints
+
+
+def prompts_of(snapshot: Snapshot, *, token_s: float) -> Prompts:
+    """Read a snapshot; ``token_s`` is the time between two tokens of an answer.
+
+    A first token is due by TTFT. Of an end-to-end promise the tokens to come take their time: as
+    many as are expected, or where that is too late the fewest that are likely. Whoever was
+    preempted in mid-answer has to be back while it can still catch up on its TPOT. Cost: 10 us,
+    and 60 ns for each request.
+    """
+    return Prompts(
+        *_read(
+            snapshot.running.values,
+            snapshot.waiting.values,
+            snapshot.lengths.atoms,
+            snapshot.now_s,
+            token_s,
+        )
+    )
+
+
+@njit(cache=True)
+def _read(running, waiting, atoms, now_s, token_s):  # type: ignore[no-untyped-def]
+    size, n = running.shape[1], waiting.shape[1]
+    handle, answers = np.empty(size + n, np.int64), np.empty(size, np.int64)
+    left, cached, slack_s = np.empty(size + n), np.empty(size + n), np.empty(size + n)
+    count = decodes = 0
+    for i in range(size + n):
+        request = running[:, i] if i < size else waiting[:, i - size]
+        number = int(request[_HANDLE])
+        if i < size and not is_prefilling(request):
+            answers[decodes] = number
+            decodes += 1
+            continue
+        known = request[_PROMPT_TOKENS] + request[_GENERATED]
+        handle[count], left[count] = number, max(request[_PREFILL_LEFT], 1.0)
+        cached[count] = max(known - request[_PREFILL_LEFT], 0.0) if i < size else 0.0
+        slack_s[count] = _slack_s(request, atoms[number], now_s, token_s)
+        count += 1
+    begun = size - decodes
+    return begun, handle[:count], left[:count], cached[:count], slack_s[:count], answers[:decodes]
+
+
+@njit(cache=True)
+def _slack_s(request, atoms, now_s, token_s):  # type: ignore[no-untyped-def]
+    generated, slack_s = request[_GENERATED], np.inf
+    due_s = request[_ARRIVAL_S] + request[_TTFT_S] - now_s
+    if generated == 0.0:
+        slack_s = due_s
+    elif request[_FIRST_S] - now_s > due_s:
+        return -1.0
+    if request[_E2E_S] == np.inf and (generated == 0.0 or request[_TPOT_S] == np.inf):
+        return slack_s
+    least, mean, _ = remaining(atoms, generated)
+    if generated > 0.0 and request[_TPOT_S] < np.inf:
+        behind_s = now_s - request[_FIRST_S] - request[_TPOT_S] * generated
+        gain_s = (mean - 1.0) * max(request[_TPOT_S] - token_s, 0.0)
+        slack_s = min(slack_s, gain_s - behind_s)
+    if request[_E2E_S] < np.inf:
+        end_s = request[_ARRIVAL_S] + request[_E2E_S] - now_s
+        expected_s = end_s - (mean - 1.0) * token_s
+        slack_s = min(slack_s, expected_s if expected_s > 0.0 else end_s - (least - 1.0) * token_s)
+    return slack_s
