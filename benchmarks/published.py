@@ -8,8 +8,8 @@ python benchmarks/published.py [--engine-profile l40s-llama-3.1-8b] [--policies 
 draw of lengths and arrivals. *Square wave*: mixed-v1 for 20 minutes, the rate alternating every
 2 minutes between a low one and 2.5 times that, set so that ``sarathi-edf`` violates 58 %.
 Policies are told what each class showed before. Figures are means with 95 % intervals; ratios
-are paired by seed. *Limit*: the rate at which steps that give each answer its token and prompts
-their share take as long as the tightest TPOT; in the long run nobody can carry more.
+are paired by seed. *Limit*: by mean values, the rate at which steps that give each
+answer its token and prompts their share take as long as the tightest TPOT.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def capacity(profile: str, workload: str, name: str, seed: int, count: int) -> f
 
 
 def limit_rps(profile: str, workload: str) -> float:
-    """What no order and no step construction can exceed, by mean values of many requests."""
+    """Where the engine is full, by mean values: who carries more gives somebody up."""
     engine = load_profile(profile)
     rows = published_rows(workload, arrivals_s=np.arange(20_000, dtype=np.float64), seed=0)
     prompts = np.array([row.prompt_tokens for row in rows], dtype=np.float64)

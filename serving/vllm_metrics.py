@@ -57,6 +57,7 @@ class EngineMetrics:
         registry.register(DriverCollector(driver))
         try:
             self._served = start_http_server(port, addr=host, registry=registry)
+            logger.info("metrics of the scheduler: http://%s:%d/metrics", host, self.port)
         except OSError as error:
             # Requests are worth more than their metrics: the engine goes on.
             logger.warning(

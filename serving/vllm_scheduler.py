@@ -98,10 +98,12 @@ class SlotwiseScheduler(TimedScheduler):
     def after_schedule(self, output: SchedulerOutput) -> None:
         """Report what the step computes."""
         tracker = self.driver.tracker
+        # What a request found in the prefix cache when it was admitted needs no computing.
+        found = {new.req_id: new.num_computed_tokens for new in output.scheduled_new_reqs}
         for request_id, tokens in output.num_scheduled_tokens.items():
             if request_id not in tracker:  # a streaming session that goes on after a pause
                 self._register(self.requests[request_id])
-            tracker.scheduled(request_id, tokens)
+            tracker.scheduled(request_id, tokens + found.get(request_id, 0))
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from predictor.errors import SnapshotError
-from scheduler.decision import StepDecision
 from scheduler.slots.gain import best_prospect, prospects
 from scheduler.slots.outcome import Outcome, outcome
 from scheduler.snapshot import Floats
@@ -101,7 +100,7 @@ class Decider:
             token_budget=decision.token_budget,
             fallback=driver.fallbacks > 0,
             expected_attainment=found.attainment,
-            places=_places(view, decision, found, policy),
+            places=_places(view, Reasons.of(decision, driver.plan, policy), found),
         )
 
 
@@ -120,10 +119,7 @@ def _assign(
     return assignment
 
 
-def _places(
-    view: EngineView, decision: StepDecision, found: Outcome, policy: str
-) -> list[PlaceOut]:
-    reasons = Reasons.of(decision, policy)
+def _places(view: EngineView, reasons: Reasons, found: Outcome) -> list[PlaceOut]:
     rows = zip(
         view.tracker.request_ids(found.handle),
         *(column.tolist() for column in found),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import isnan
 
-from scheduler.decision import StepDecision
+from scheduler.decision import Plan, StepDecision
 from serving.sidecar.schemas.schedule import ReasonOut
 
 # Of a chance: less is lost for practical purposes; a smaller difference is none.
@@ -16,15 +16,18 @@ class Reasons:
     """Who is named in which part of a decision."""
 
     preempt: frozenset[int]
+    memory: frozenset[int]
     held: frozenset[int]
     relegated: frozenset[int]
     policy: str
 
     @classmethod
-    def of(cls, decision: StepDecision, policy: str) -> "Reasons":
-        """Read a decision."""
+    def of(cls, decision: StepDecision, plan: Plan | None, policy: str) -> "Reasons":
+        """Read a decision, and the plan it came from."""
+        for_memory = decision.held if plan is None else plan.held
         return cls(
             frozenset(decision.preempt.tolist()),
+            frozenset(for_memory.tolist() if plan or policy == "past-future" else ()),
             frozenset(decision.held.tolist()),
             frozenset(decision.relegated.tolist()),
             policy,
@@ -39,7 +42,7 @@ class Reasons:
             return ReasonOut("keeps_slot", f"It keeps its slot: {odds}.")
         if handle in self.preempt:
             return ReasonOut("gives_way", f"Its slot is worth more to others; back later, {odds}.")
-        if handle in self.held:
+        if handle in self.memory:
             return ReasonOut("held_for_memory", "With it the KV cache would run out, by forecast.")
         if handle in self.relegated:
             return ReasonOut(
@@ -50,6 +53,10 @@ class Reasons:
         if chance_now < _LOST:
             return ReasonOut(
                 "promise_lost", "Its promise cannot be kept any more: nobody waits for it."
+            )
+        if handle in self.held:
+            return ReasonOut(
+                "after_others", f"Other prompts are computed first in the coming step: {odds}."
             )
         if wait_s <= 0.0:
             return ReasonOut("gets_slot", f"A slot is there for it: {odds}.")

@@ -125,6 +125,7 @@ ReasonCode = Literal[
     "gives_way",
     "gets_slot",
     "held_for_memory",
+    "after_others",
     "relegated",
     "promise_lost",
     "can_wait",
@@ -166,9 +167,9 @@ class DecisionOut:
     """What one engine does in its next step.
 
     ``order``: everybody who waits, first served first. ``preempt``: who gives up a slot now (and
-    stands in ``order``). ``held``: who must not be admitted. ``token_budget``: tokens of the
-    step, ``null`` for the engine's own limit. ``fallback``: the policy failed or was late, and
-    this is the order of arrival.
+    stands in ``order``). ``held``: who must not be admitted, and whose begun prompt sits out the
+    step. ``token_budget``: its tokens, ``null`` for the engine's own limit. ``fallback``: the
+    policy failed or was late, and this is the order of arrival.
     """
 
     name: str

@@ -88,6 +88,21 @@ def test_memory_that_runs_out_holds_requests_back(client):
     assert codes[told["held"][0]] == "held_for_memory"
 
 
+def test_a_prompt_that_waits_for_another_is_not_said_to_lack_memory(client):
+    (told,) = decide(
+        client,
+        engine(
+            request("begun", state="running", prompt_tokens=9000),
+            request("waits"),
+            max_num_seqs=4,
+            max_batched_tokens=512,
+            name="busy",
+        ),
+    )["instances"]
+    codes = {place["id"]: place["reason"]["code"] for place in told["places"]}
+    assert "held_for_memory" not in codes.values()
+
+
 def test_the_unassigned_go_where_they_gain_most(client):
     crowd = [
         request(f"r{n}", state="running", generated=1, first_token_ms=0, lengths=LONG)

@@ -73,7 +73,7 @@ def make_scheduler(monkeypatch, model_folder):
 
     from serving.vllm_scheduler import SlotwiseScheduler
 
-    def make(policy_name="slotwise", *, policy=None, blocks=200):
+    def make(policy_name="slotwise", *, policy=None, blocks=200, caching=False):
         import torch
 
         monkeypatch.setenv("SLOTWISE_POLICY", policy_name)
@@ -84,7 +84,7 @@ def make_scheduler(monkeypatch, model_folder):
             max_num_seqs=SLOTS,
             max_model_len=512,
             max_num_batched_tokens=128,
-            enable_prefix_caching=False,
+            enable_prefix_caching=caching,
             enforce_eager=True,
             async_scheduling=True,
         ).create_engine_config()
@@ -210,6 +210,26 @@ def test_the_queue_is_served_in_the_decided_order(make_scheduler):
     scheduler.schedule()
     admitted = [r.request_id for r in scheduler.running]
     assert admitted == [f"r{n}" for n in range(9, 9 - len(admitted), -1)]
+
+
+def test_what_the_prefix_cache_holds_needs_no_computing(make_scheduler):
+    from vllm.sampling_params import SamplingParams
+    from vllm.utils.hashing import sha256
+    from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+    from vllm.v1.request import Request, RequestStatus
+
+    init_none_hash(sha256)
+    hasher = get_request_block_hasher(16, sha256)
+    scheduler = make_scheduler("fcfs", caching=True)
+    for name in "ab":
+        params = SamplingParams(max_tokens=2, ignore_eos=True)
+        prompt = list(range(100))
+        scheduler.add_request(Request(name, prompt, params, None, block_hasher=hasher))
+        output = scheduler.schedule()
+        seen = scheduler.driver.tracker.snapshot(now_s=0.0, latency=LATENCY)
+        assert output.num_scheduled_tokens[name] == (100 if name == "a" else 4)
+        assert seen.running.prefill_left.tolist() == [0.0]
+        scheduler.finish_requests(name, RequestStatus.FINISHED_ABORTED)
 
 
 def test_a_policy_that_raises_leaves_the_engine_running(make_scheduler):
