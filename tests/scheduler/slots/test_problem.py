@@ -27,6 +27,7 @@ from scheduler.slots.problem import Fact
 from scheduler.snapshot import ATOMS
 
 # A millisecond a prompt token and nothing else.
+MARGIN = SlotConfig().chunk_margin
 PREFILLING = StepLatency.linear(step_s=0.05, prompt_token_s=1e-3)
 
 
@@ -136,8 +137,8 @@ def test_without_a_pace_to_keep_prefills_take_as_long_as_alone():
 
 
 def test_a_pace_to_keep_leaves_prefills_what_the_decodes_leave():
-    # Steps of 0.1 s / 1.1, 50 ms of each for the decodes.
-    step_s = 0.1 / 1.1
+    # 50 ms of each step for the decodes; step times count with their margin.
+    step_s = 0.1 / MARGIN
     assert stretch_of(0.1) == pytest.approx(step_s / (step_s - 0.05))
     assert stretch_of(0.1, config=SlotConfig(chunk_margin=1.0)) == pytest.approx(2.0)
     # The strictest of all, whoever that is.
@@ -146,13 +147,13 @@ def test_a_pace_to_keep_leaves_prefills_what_the_decodes_leave():
 
 
 def test_however_tight_the_pace_a_tenth_of_each_step_is_for_prefills():
-    assert stretch_of(0.055 * 1.12) == pytest.approx(0.056 / 0.006)
-    assert stretch_of(0.055 * 1.11) == 10.0
-    assert stretch_of(0.055 * 1.000001) == 10.0
+    assert stretch_of(0.056 * MARGIN) == pytest.approx(0.056 / 0.006)
+    assert stretch_of(0.0555 * MARGIN) == 10.0
+    assert stretch_of(0.05 * MARGIN * 1.000001) == 10.0
 
 
 def test_a_pace_that_cannot_be_kept_stretches_nothing():
-    assert stretch_of(0.05 * 1.1 * 0.999) == stretch_of(0.02) == 1.0
+    assert stretch_of(0.05 * MARGIN * 0.999) == stretch_of(0.02) == 1.0
 
 
 def test_a_stretched_prefill_takes_longer_and_costs_the_others_no_more():
@@ -183,9 +184,9 @@ def test_prefills_slow_tokens_down_to_the_pace_and_no_further():
         return problem(*[request(slo, tokens=100, prompt=200) for _ in range(8)], **engine).token_s
 
     assert token_s(1.0) == token_s(None) == pytest.approx(0.058, rel=0.01)
-    assert token_s(1.1 * 0.055) == pytest.approx(0.055)
+    assert token_s(MARGIN * 0.055) == pytest.approx(0.055)
     # What not even the decodes keep is not kept by cutting prefills short.
-    assert token_s(1.1 * 0.049) == token_s(None)
+    assert token_s(MARGIN * 0.049) == token_s(None)
 
 
 DECODING = StepLatency.linear(step_s=0.03, decode_s=2e-3, context_token_s=1e-6)
