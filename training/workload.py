@@ -15,7 +15,8 @@ from training.tokens import TokenCounter
 from training.trace import TraceRow
 
 _MIN_TOKENS = 4
-_MAX_PROMPT_TOKENS = 1024
+# vLLM's usual filter for ShareGPT.
+MAX_PROMPT_TOKENS = 1024
 _MAX_TOTAL_TOKENS = 2048
 _FILLER = ("the", "time", "of", "day", "and", "a", "good", "way", "to", "make", "it", "work")
 
@@ -74,10 +75,16 @@ class Candidate:
     output_tokens: int
 
 
-def candidates(conversations: Iterable[Conversation], counter: TokenCounter) -> list[Candidate]:
+def candidates(
+    conversations: Iterable[Conversation],
+    counter: TokenCounter,
+    *,
+    max_prompt_tokens: int = MAX_PROMPT_TOKENS,
+) -> list[Candidate]:
     """First turns of the test conversations that pass vLLM's usual filter.
 
-    The filter: prompts of 4..1024 tokens, answers of at least 4, at most 2048 together.
+    The filter: prompts of 4..``max_prompt_tokens``, answers of at least 4 tokens, at most 2048
+    together.
     """
     held_out = [c for c in conversations if split_of(c.base_id) == "test"]
     turns = [c.first_turn for c in held_out]
@@ -88,7 +95,7 @@ def candidates(conversations: Iterable[Conversation], counter: TokenCounter) -> 
         for c, (prompt, _), read, written in zip(
             held_out, turns, prompt_tokens, output_tokens, strict=True
         )
-        if _fits(int(read), int(written))
+        if _fits(int(read), int(written), max_prompt_tokens)
     ]
 
 
@@ -134,9 +141,9 @@ def filler_text(words: int) -> str:
     return " ".join(islice(cycle(_FILLER), words))
 
 
-def _fits(prompt_tokens: int, output_tokens: int) -> bool:
+def _fits(prompt_tokens: int, output_tokens: int, max_prompt_tokens: int) -> bool:
     return (
-        _MIN_TOKENS <= prompt_tokens <= _MAX_PROMPT_TOKENS
+        _MIN_TOKENS <= prompt_tokens <= max_prompt_tokens
         and output_tokens >= _MIN_TOKENS
         and prompt_tokens + output_tokens <= _MAX_TOTAL_TOKENS
     )

