@@ -1,6 +1,6 @@
 """A dataset of short and long prompts for `slotwise bench`, out of real conversations.
 
-python benchmarks/mixed_prompts.py [--dataset-path FILE] [--short 120] [--long 40]
+python benchmarks/mixed_prompts.py [--dataset-path FILE] [--short 90] [--long 30]
     [--short-tokens 200] [--long-tokens 700,1500] [--answer-tokens 20,160] [--seed 0] --output FILE
 
 First turns of the held-out ShareGPT conversations: so many with a prompt of at most
@@ -31,7 +31,8 @@ def chosen(found: list[Candidate], count: int, bounds: tuple[int, int], seed: in
     pool = [c.conversation_id for c in found if bounds[0] <= c.prompt_tokens <= bounds[1]]
     if len(pool) < count:
         raise SystemExit(f"{count} prompts of {bounds} tokens asked for, {len(pool)} found")
-    return np.random.default_rng(seed).choice(pool, size=count, replace=False).tolist()
+    picked = np.random.default_rng(seed).choice(pool, size=count, replace=False)
+    return [str(each) for each in picked]
 
 
 def record(conversation: Conversation) -> dict[str, object]:
@@ -43,8 +44,8 @@ def record(conversation: Conversation) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset-path", type=Path)
-    parser.add_argument("--short", type=int, default=120)
-    parser.add_argument("--long", type=int, default=40)
+    parser.add_argument("--short", type=int, default=90)
+    parser.add_argument("--long", type=int, default=30)
     parser.add_argument("--short-tokens", type=int, default=200)
     parser.add_argument("--long-tokens", type=within, default=(700, 1500))
     parser.add_argument("--answer-tokens", type=within, default=(20, 160))
@@ -53,7 +54,7 @@ def main() -> None:
     a = parser.parse_args()
     try:
         data = read_sharegpt(a.dataset_path)
-        counter = TokenizerCounter(resolve("smollm2"))
+        counter = TokenizerCounter(Path(resolve("smollm2")))
     except SlotwiseError as error:
         parser.error(str(error))
     low, high = a.answer_tokens

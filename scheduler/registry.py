@@ -38,10 +38,8 @@ _FACTORIES: Mapping[str, Callable[[], Policy]] = {
     "sarathi-edf": SarathiEdfPolicy,
     "qoserve": QoServePolicy,
     "qoserve+predicted": partial(QoServePolicy, predicted=True),
-    "slidingserve": SlidingServePolicy,
     "past-future": PastFuturePolicy,
     "anneal-paper": AnnealPaperPolicy,
-    "slotwise": SlotwisePolicy,
 }
 
 _PARTED: Mapping[str, Callable[[str], SlidingParts | SlotParts]] = {
@@ -69,10 +67,10 @@ class PolicyName:
         if base_of(base) in _PARTED:
             _PARTED[base_of(base)](base)
         elif base not in _FACTORIES:
-            near = difflib.get_close_matches(base, _FACTORIES, n=1)
+            near = difflib.get_close_matches(base, policy_names(), n=1)
             hint = f"did you mean {near[0]!r}?" if near else "choose a known one."
             raise UnknownPolicyError(
-                f"unknown policy {name!r}: {hint} Known: {', '.join(_FACTORIES)}; "
+                f"unknown policy {name!r}: {hint} Known: {', '.join(policy_names())}; "
                 f"the suffix {ORACLE_SUFFIX} gives a policy the true lengths"
             )
         return cls(full=name, base=base, oracle=oracle)
@@ -80,7 +78,7 @@ class PolicyName:
 
 def policy_names() -> tuple[str, ...]:
     """All policies, without suffixes."""
-    return tuple(_FACTORIES)
+    return (*_FACTORIES, *_PARTED)
 
 
 def create_policy(name: str, *, repeatable: bool = False) -> Policy:

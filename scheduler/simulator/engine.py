@@ -55,8 +55,9 @@ class SimulatedEngine:
     """Runs requests under a driver's policy, with the step time taken from a model.
 
     Deterministic as far as the policy is. ``limits.kv_tokens`` is the memory, rounded down to
-    whole blocks; ``None`` as ``kv_tokens`` of the constructor means memory is no limit. The log
-    of all steps is kept (112 bytes each) as :meth:`steps`.
+    whole blocks; ``None`` as ``kv_tokens`` of the constructor means memory is no limit.
+    ``overruled`` counts the steps in which nobody whom the policy let compute could, so that those
+    it made sit out did. The log of all steps is kept (112 bytes each) as :meth:`steps`.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class SimulatedEngine:
         self._applied: StepDecision | None = None
         self._paused = np.zeros(0, dtype=np.int64)
         self._disordered = False
+        self.overruled = 0
 
     @property
     def now_s(self) -> float:
@@ -174,6 +176,7 @@ class SimulatedEngine:
         ran = run(self._state, *arguments)
         if not ran and len(self._paused):
             # Nobody whom the policy let in could run; those it made sit out can.
+            self.overruled += 1
             self._pause(self._paused[:0])
             ran = run(self._state, *arguments)
         self._report()

@@ -1,6 +1,6 @@
 """Which parts of SlidingServe are on: for ablations."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
 from scheduler.parts import name_of, parts_on
@@ -27,4 +27,4 @@ class SlidingParts:
     @classmethod
     def parse(cls, name: str) -> "SlidingParts":
         """Read ``slidingserve[chunker+sorter]``; raises ``UnknownPolicyError``."""
-        return cls(**parts_on(name, ("chunker", "sorter", "constructor")))
+        return cls(**parts_on(name, [field.name for field in fields(cls)]))

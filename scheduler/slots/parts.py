@@ -1,6 +1,6 @@
 """Which parts of the step construction of ``slotwise`` are on: for ablations."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
 from scheduler.parts import name_of, parts_on
@@ -26,4 +26,4 @@ class SlotParts:
     @classmethod
     def parse(cls, name: str) -> "SlotParts":
         """Read ``slotwise[due+newcomers]``; raises ``UnknownPolicyError``."""
-        return cls(**parts_on(name, ("due", "newcomers", "reserve")))
+        return cls(**parts_on(name, [field.name for field in fields(cls)]))

@@ -15,7 +15,6 @@ from scheduler.policies.slotwise import SlotwisePolicy
 from scheduler.registry import create_policy
 from scheduler.simulator.engine import EngineRules, SimulatedEngine
 from scheduler.simulator.request import SimRequest
-from scheduler.simulator.state import Log
 from scheduler.simulator.step_time import StepTime
 from scheduler.slo import Slo
 from scheduler.slots.config import SlotConfig
@@ -96,6 +95,46 @@ class TestSteps:
         assert names(decision.order)[0] == "c"
         assert "b" in names(decision.held)
 
+    def test_nobody_sits_out_for_one_whom_memory_has_no_room_for(self):
+        tracker = tracker_of(
+            ("a", 0.0, 5000, Slo(ttft_s=5.0), 1000, 0),
+            ("b", 0.0, 100, Slo(ttft_s=0.05), None, 0),
+        )
+        policy = SlotwisePolicy(REPEATABLE)
+        snapshot = tracker.snapshot(now_s=0.0, latency=LATENCY, kv_tokens_free=110)
+        plan = replace(policy.plan(snapshot, None), held=np.empty(0, dtype=np.int64))
+        assert "a" not in "".join(tracker.request_ids(policy.step(snapshot, plan).held))
+
+    def test_an_end_to_end_promise_counts_the_tokens_at_the_pace_of_now(self):
+        # With all 256 slots decoding 100 tokens would take 26 s; alone they take 1.1.
+        limits = Limits(max_num_seqs=256, max_batched_tokens=1000, kv_tokens=100_000)
+        tracker = tracker_of(
+            ("a", 0.0, 5000, Slo(ttft_s=9.0), 1000, 0),
+            ("b", 0.0, 500, Slo(e2e_s=5.0), None, 0),
+            limits=limits,
+        )
+        decision, names = decided(tracker, 0.0)
+        assert names(decision.held) == "a"
+
+    def test_a_stream_that_was_preempted_is_back_before_those_past_saving(self):
+        tracker = tracker_of(
+            ("a", 0.0, 900, CHAT, 900, 30),
+            ("b", -9.0, 100, CHAT, None, 0),
+        )
+        tracker.preempted("a")
+        decision, names = decided(tracker, 1.7)
+        assert names(decision.order) == "ab"
+
+    def test_an_answer_behind_its_pace_does_not_cost_the_prompts_their_hope(self):
+        # It has nothing to spare now and much to catch up with; 1,300 tokens take 140 ms.
+        tracker = tracker_of(
+            ("a", 0.0, 10, CHAT, 10, 20),
+            ("b", 0.0, 1300, Slo(ttft_s=2.1), None, 0),
+        )
+        decision, _ = decided(tracker, 1.1)
+        assert decision.token_budget > 150
+        assert len(decision.held) == 0
+
     def test_without_prompts_the_answer_stands_with_room_for_a_newcomer(self):
         tracker = tracker_of(("a", 0.0, 100, CHAT, 100, 5))
         decision, _ = decided(tracker, 0.3)
@@ -162,13 +201,12 @@ ARRIVALS = st.lists(
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_everybody_is_served_and_no_step_is_empty(name, asynchronous, rows):
+def test_everybody_is_served_and_whoever_is_let_compute_can(name, asynchronous, rows):
     engine = simulate(
         create_policy(name, repeatable=True), arriving(*rows), asynchronous=asynchronous
     )
     assert len(engine.outcomes()) == len(rows)
-    steps = engine.steps()
-    assert (steps[:, Log.PREFILL_TOKENS] + steps[:, Log.DECODES] > 0).all()
+    assert engine.overruled == 0
 
 
 def test_newcomers_seen_before_shorten_the_steps_of_a_long_prompt():

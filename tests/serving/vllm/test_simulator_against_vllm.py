@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from predictor.distribution import LengthDistribution
+from scheduler.decision import StepDecision
 from scheduler.driver import Driver
 from scheduler.latency import StepLatency
 from scheduler.registry import create_policy
@@ -26,7 +27,47 @@ BLOCK, SLOTS, BUDGET = 16, 6, 96
 UNIT = StepLatency.linear(step_s=1.0)
 
 
-def vllm_scheduler(model_folder, *, blocks, caching, asynchronous):
+class Turning:
+    """Turns the running and the waiting round, makes prompts sit out, and squeezes the step."""
+
+    name = "turning"
+
+    def __init__(self):
+        self.steps = 0
+
+    def plan(self, snapshot, previous):
+        return None
+
+    def step(self, snapshot, plan):
+        self.steps += 1
+        running, waiting = snapshot.running, snapshot.waiting
+        computed = running.prefill_left <= 1
+        sits = ~computed & (self.steps % 3 == 0) & computed.any()
+        order = np.argsort(waiting.arrival_s)
+        return StepDecision(
+            order=waiting.handle[order[:: 1 if self.steps % 2 else -1]],
+            running=running.handle[np.roll(np.argsort(running.arrival_s), self.steps)],
+            held=running.handle[sits],
+            token_budget=(None, 40, 9)[self.steps % 3],
+            stands=False,
+        )
+
+
+def turned_scheduler(monkeypatch, model_folder, *, blocks):
+    """Ours, with a policy that uses every seam."""
+    from serving.vllm_scheduler import SlotwiseScheduler
+
+    monkeypatch.setenv("SLOTWISE_POLICY", "fcfs")
+    monkeypatch.setenv("SLOTWISE_TIME_BOX_MS", "10000")
+    scheduler = vllm_scheduler(
+        model_folder, blocks=blocks, caching=False, asynchronous=True, ours=SlotwiseScheduler
+    )
+    scheduler.driver._refit.latest = UNIT
+    scheduler.driver.policy = Turning()
+    return scheduler
+
+
+def vllm_scheduler(model_folder, *, blocks, caching, asynchronous, ours=None):
     import torch
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.core.sched.async_scheduler import AsyncScheduler
@@ -45,7 +86,7 @@ def vllm_scheduler(model_folder, *, blocks, caching, asynchronous):
     ).create_engine_config()
     config.cache_config.num_gpu_blocks = blocks
     spec = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=16, dtype=torch.bfloat16)
-    return (AsyncScheduler if asynchronous else Scheduler)(
+    return (ours or (AsyncScheduler if asynchronous else Scheduler))(
         vllm_config=config,
         kv_cache_config=KVCacheConfig(
             num_blocks=blocks,
@@ -112,9 +153,10 @@ def vllm_steps(scheduler, requests, *, caching, asynchronous):
     return rows
 
 
-def simulated_steps(requests, *, blocks, caching, asynchronous):
+def simulated_steps(requests, *, blocks, caching, asynchronous, policy=None):
     limits = Limits(SLOTS, BUDGET, (blocks - 1) * BLOCK)
-    driver = Driver(policy=create_policy("fcfs"), limits=limits, latency=UNIT, time_box_s=inf)
+    policy = policy or create_policy("fcfs")
+    driver = Driver(policy=policy, limits=limits, latency=UNIT, time_box_s=inf)
     engine = SimulatedEngine(
         driver=driver,
         limits=limits,
@@ -165,3 +207,16 @@ def test_the_loop_allots_what_vllm_allots(model_folder, blocks, seed, caching, a
     )
     assert np.array(ours).tolist() == real
     assert (sum(outcome.preemptions for outcome in outcomes) > 0) == (blocks < 100)
+
+
+@pytest.mark.parametrize(("blocks", "seed"), [(400, 0), (400, 3), (30, 1), (24, 2)])
+def test_the_loop_follows_a_policy_as_vllm_does(monkeypatch, model_folder, blocks, seed):
+    requests = crafted(seed)
+    scheduler = turned_scheduler(monkeypatch, model_folder, blocks=blocks)
+    real = vllm_steps(scheduler, requests, caching=False, asynchronous=False)
+    ours, outcomes = simulated_steps(
+        requests, blocks=blocks, caching=False, asynchronous=False, policy=Turning()
+    )
+    assert np.array(ours).tolist() == real
+    assert (sum(outcome.preemptions for outcome in outcomes) > 0) == (blocks < 100)
+    assert scheduler.fallbacks == 0
