@@ -159,12 +159,14 @@ def test_no_size_within_the_limits_that_was_tried_loses_fewer_promises(
     prompts, slack_s, least, most
 ):
     running = answers(*[(slack, slack + more) for slack, more in slack_s])
-    found = tokens(*prompts, running=running, most=most, least_chunk=least)
+    # A chunk of one token counts as a decode; here it takes as long.
+    latency = StepLatency.linear(step_s=0.02, decode_s=1e-4, prompt_token_s=1e-4)
+    found = tokens(*prompts, running=running, most=most, least_chunk=least, latency=latency)
     assert min(least, most) <= found <= most
 
     def lost(size):
         computed = min(size, sum(left for left, _ in prompts)) if prompts else size
-        step_s = 0.02 + 1e-3 * len(slack_s) + 1e-4 * computed
+        step_s = 0.02 + 1e-4 * (len(slack_s) + computed)
         total, work = 0.0, 0
         for left, slack in prompts:
             work += left
