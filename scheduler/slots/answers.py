@@ -17,6 +17,8 @@ _TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2
 class Answers(NamedTuple):
     """Those that decode: how many, their context in all, and the time between two tokens.
 
+    ``token_s`` is that of steps without prompts, ``pace_s`` that of their steps so far.
+
     ``slack_s`` is float64[k], of those whose promise can be kept: so long may the coming step
     take without any harm. ``lost_s``, float64[k], is how long it has to take for the promise to
     be lost for certain; in between the chance is taken to rise evenly. ``bound_s``: how long
@@ -27,6 +29,7 @@ class Answers(NamedTuple):
     decodes: float
     context_tokens: float
     token_s: float
+    pace_s: float
     bound_s: float
     slack_s: Floats
     lost_s: Floats
@@ -43,11 +46,12 @@ def answers_of(snapshot: Snapshot, *, catch_up: float) -> Answers:
     values = snapshot.running.values
     count, context, pace_s = _counted(values, snapshot.now_s)
     token_s = float(snapshot.latency.decode_s(max(count, 1.0), context / max(count, 1.0)))
+    pace_s = max(pace_s, token_s)
     slack_s, lost_s, tpot_s = _slack_s(
-        values, snapshot.lengths.atoms, snapshot.now_s, token_s, max(pace_s, token_s), catch_up
+        values, snapshot.lengths.atoms, snapshot.now_s, token_s, pace_s, catch_up
     )
     bound_s = max(float(slack_s.min(initial=np.inf)), tpot_s)
-    return Answers(count, context, token_s, bound_s, slack_s, lost_s)
+    return Answers(count, context, token_s, pace_s, bound_s, slack_s, lost_s)
 
 
 @njit(cache=True)
@@ -99,7 +103,7 @@ def _slack_s(values, atoms, now_s, token_s, pace_s, catch_up):  # type: ignore[n
             lost = max(slack + (mean - 1.0) * gain_s, min(sure, token_s))
         if request[_E2E_S] < np.inf:
             left_s = request[_ARRIVAL_S] + request[_E2E_S] - now_s
-            slack = min(slack, left_s - (most - 1.0) * token_s)
+            slack = min(slack, left_s - (most - 1.0) * pace_s)
             lost = min(lost, left_s - (least - 1.0) * token_s)
         # A step that only decodes is no choice: who is lost by that is lost.
         if token_s <= lost < np.inf:

@@ -31,8 +31,8 @@ class Prompts(NamedTuple):
     answers: Ints
 
 
-def prompts_of(snapshot: Snapshot, *, token_s: float) -> Prompts:
-    """Read a snapshot; ``token_s`` is the time between two tokens of an answer.
+def prompts_of(snapshot: Snapshot, *, token_s: float, pace_s: float) -> Prompts:
+    """Read a snapshot; between two tokens of an answer are ``token_s`` at best, ``pace_s`` of late.
 
     A first token is due by TTFT. Of an end-to-end promise the tokens to come take their time: as
     many as are expected, or where that is too late the fewest that are likely. Whoever was
@@ -46,12 +46,13 @@ def prompts_of(snapshot: Snapshot, *, token_s: float) -> Prompts:
             snapshot.lengths.atoms,
             snapshot.now_s,
             token_s,
+            pace_s,
         )
     )
 
 
 @njit(cache=True)
-def _read(running, waiting, atoms, now_s, token_s):  # type: ignore[no-untyped-def]
+def _read(running, waiting, atoms, now_s, token_s, pace_s):  # type: ignore[no-untyped-def]
     size, n = running.shape[1], waiting.shape[1]
     handle, answers = np.empty(size + n, np.int64), np.empty(size, np.int64)
     left, cached, slack_s = np.empty(size + n), np.empty(size + n), np.empty(size + n)
@@ -66,14 +67,14 @@ def _read(running, waiting, atoms, now_s, token_s):  # type: ignore[no-untyped-d
         known = request[_PROMPT_TOKENS] + request[_GENERATED]
         handle[count], left[count] = number, max(request[_PREFILL_LEFT], 1.0)
         cached[count] = max(known - request[_PREFILL_LEFT], 0.0) if i < size else 0.0
-        slack_s[count] = _slack_s(request, atoms[number], now_s, token_s)
+        slack_s[count] = _slack_s(request, atoms[number], now_s, token_s, pace_s)
         count += 1
     begun = size - decodes
     return begun, handle[:count], left[:count], cached[:count], slack_s[:count], answers[:decodes]
 
 
 @njit(cache=True)
-def _slack_s(request, atoms, now_s, token_s):  # type: ignore[no-untyped-def]
+def _slack_s(request, atoms, now_s, token_s, pace_s):  # type: ignore[no-untyped-def]
     generated, slack_s = request[_GENERATED], np.inf
     due_s = request[_ARRIVAL_S] + request[_TTFT_S] - now_s
     if generated == 0.0:
@@ -89,6 +90,6 @@ def _slack_s(request, atoms, now_s, token_s):  # type: ignore[no-untyped-def]
         slack_s = min(slack_s, gain_s - behind_s)
     if request[_E2E_S] < np.inf:
         end_s = request[_ARRIVAL_S] + request[_E2E_S] - now_s
-        expected_s = end_s - (mean - 1.0) * token_s
+        expected_s = end_s - (mean - 1.0) * pace_s
         slack_s = min(slack_s, expected_s if expected_s > 0.0 else end_s - (least - 1.0) * token_s)
     return slack_s

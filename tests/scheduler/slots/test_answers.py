@@ -149,6 +149,12 @@ class TestEndToEnd:
         # And once it is no short one any more there is no hope.
         assert nothing_to_lose(answer(CODE, lengths=lengths, generated=101), now_s=2.0)
 
+    def test_the_slack_is_what_the_pace_of_late_leaves_and_all_is_not_lost_yet(self):
+        # 100 ms a token so far, 50 without prompts in between.
+        slack_s, lost_s = one(answer(CODE, tokens=100), now_s=3.0)
+        assert slack_s == pytest.approx(27.0 - 78.5 * 0.1, abs=0.06)
+        assert lost_s == pytest.approx(27.0 - 78.5 * 0.05, abs=0.03)
+
     def test_of_two_promises_the_sooner_counts_and_both_have_to_be_kept(self):
         both = Slo(tpot_s=0.1, e2e_s=30.0)
         assert one(answer(both, tokens=100)) == (pytest.approx(1.0),) * 2

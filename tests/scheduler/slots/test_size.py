@@ -21,13 +21,15 @@ def answers(*bounds, count=None):
     """Answers with (slack, time until lost); more may run that have nothing to lose."""
     slack_s, lost_s = np.array(bounds, dtype=float).reshape(-1, 2).T
     number = float(len(bounds) if count is None else count)
+    token_s = 0.02 + 1e-3 * number
     return Answers(
-        number,
-        0.0,
-        0.02 + 1e-3 * number,
-        np.inf,
-        np.ascontiguousarray(slack_s),
-        np.ascontiguousarray(lost_s),
+        decodes=number,
+        context_tokens=0.0,
+        token_s=token_s,
+        pace_s=token_s,
+        bound_s=np.inf,
+        slack_s=np.ascontiguousarray(slack_s),
+        lost_s=np.ascontiguousarray(lost_s),
     )
 
 
