@@ -14,6 +14,7 @@ from vllm.v1.request import Request, RequestStatus
 
 from scheduler.decision import StepDecision
 from scheduler.driver import Driver
+from scheduler.latency import StepWork
 from scheduler.registry import create_policy
 from scheduler.snapshot import Ints, Limits
 from scheduler.tracker import Arrival
@@ -22,7 +23,7 @@ from serving.priors import ClassPriors
 from serving.slo_config import load as load_slo_config
 from serving.vllm_metrics import EngineMetrics
 from serving.vllm_queue import PlannedRequestQueue
-from serving.vllm_timed import StepBatch, TimedScheduler
+from serving.vllm_timed import TimedScheduler
 from serving.xargs import decode
 
 logger = logging.getLogger(__name__)
@@ -123,10 +124,10 @@ class SlotwiseScheduler(TimedScheduler):
         self.own_s += time.perf_counter() - started_s
         return outputs
 
-    def step_done(self, batch: StepBatch, step_s: float) -> None:
+    def step_done(self, work: StepWork, step_s: float) -> None:
         """Feed the latency model."""
         started_s = time.perf_counter()
-        self.driver.observe_step(batch.work, step_s)
+        self.driver.observe_step(work, step_s)
         self.own_s += time.perf_counter() - started_s
 
     def finish_requests(self, request_ids: Any, finished_status: RequestStatus) -> list[Request]:

@@ -1,7 +1,7 @@
 """Stock vLLM scheduling with a stopwatch: what the benchmark runs for ``fcfs`` and ``priority``."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
@@ -13,40 +13,12 @@ from serving.steplog import StepRecord
 from serving.steplog_writer import StepLogWriter
 
 
-@dataclass(slots=True)
-class StepBatch:
-    """What one step computes, and what deciding on it cost."""
+@dataclass(frozen=True, slots=True)
+class StepInFlight:
+    """A step that the engine computes; ``scheduled_s`` is monotonic."""
 
     scheduled_s: float
-    at_unix_s: float
-    waiting: int
-    running: int
-    prefills: int
-    prefill_tokens: int
-    prefill_context_tokens: int
-    prefill_products: int
-    prefill_squares: int
-    longest_prefill: int
-    decodes: int
-    context_tokens: int
-    preempted: int
-    schedule_s: float
-    added_s: float
-    fallbacks: int
-    untrained: int
-
-    @property
-    def work(self) -> StepWork:
-        """The sums that the latency model reads."""
-        return StepWork(
-            products=self.prefill_products,
-            squares=self.prefill_squares,
-            prefill_cached=self.prefill_context_tokens,
-            decodes=self.decodes,
-            decode_cached=self.context_tokens,
-            prefill_tokens=self.prefill_tokens,
-            longest=self.longest_prefill,
-        )
+    record: StepRecord
 
 
 class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
@@ -61,7 +33,7 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.settings = load_settings().settings
         self._log = StepLogWriter(self.settings.step_log) if self.settings.step_log else None
-        self._in_flight: dict[int, StepBatch] = {}
+        self._in_flight: dict[int, StepInFlight] = {}
         self._last_results_s = 0.0
         # Preemptions since the last step, vLLM's own for want of memory included.
         self._preempted = 0
@@ -75,13 +47,16 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
         output = super().schedule(*args, **kwargs)
         if output.total_num_scheduled_tokens:
             resumed_s = time.perf_counter()
-            batch = self._batch(output)
+            scheduled_s, record = time.monotonic(), self._record(output)
             self.after_schedule(output)
             ended_s = time.perf_counter()
-            batch.added_s = added_s + (ended_s - resumed_s) + self.own_s
-            batch.schedule_s = ended_s - started_s
+            record = replace(
+                record,
+                schedule_s=ended_s - started_s,
+                added_s=added_s + (ended_s - resumed_s) + self.own_s,
+            )
             self.own_s = 0.0
-            self._in_flight[id(output)] = batch
+            self._in_flight[id(output)] = StepInFlight(scheduled_s, record)
         return output
 
     def before_step(self) -> float:
@@ -91,7 +66,7 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
     def after_schedule(self, output: SchedulerOutput) -> None:
         """Do what comes after vLLM's scheduling of a step that is not empty."""
 
-    def step_done(self, batch: StepBatch, step_s: float) -> None:
+    def step_done(self, work: StepWork, step_s: float) -> None:
         """Learn from a finished step."""
 
     @property
@@ -109,14 +84,14 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
     ) -> Any:
         """Take in results as stock vLLM does, and close the step's record."""
         outputs = super().update_from_output(scheduler_output, *args, **kwargs)
-        batch = self._in_flight.pop(id(scheduler_output), None)
-        if batch is not None:
+        step = self._in_flight.pop(id(scheduler_output), None)
+        if step is not None:
             now_s = time.monotonic()
-            step_s = now_s - max(batch.scheduled_s, self._last_results_s)
+            step_s = now_s - max(step.scheduled_s, self._last_results_s)
             self._last_results_s = now_s
-            self.step_done(batch, step_s)
+            self.step_done(step.record.work, step_s)
             if self._log is not None:
-                self._log.add(_record(batch, step_s))
+                self._log.add(replace(step.record, step_s=step_s))
         return outputs
 
     def _preempt_request(self, *args: Any, **kwargs: Any) -> None:
@@ -130,8 +105,8 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
             self._log.close()
             self._log = None
 
-    def _batch(self, output: SchedulerOutput) -> StepBatch:
-        """Sum up the step. Cost: under a microsecond per scheduled request."""
+    def _record(self, output: SchedulerOutput) -> StepRecord:
+        """Sum up the step; its times are not known yet. Under a microsecond per request."""
         prefills = prefill_tokens = prefill_context = decodes = context = 0
         products = squares = longest = 0
         for request_id, tokens in output.num_scheduled_tokens.items():
@@ -147,9 +122,8 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
                 decodes += 1
                 context += cached
         preempted, self._preempted = self._preempted, 0
-        return StepBatch(
-            scheduled_s=time.monotonic(),
-            at_unix_s=time.time(),
+        return StepRecord(
+            at_s=time.time(),
             waiting=len(self.waiting),
             running=len(self.running),
             prefills=prefills,
@@ -163,28 +137,7 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
             preempted=preempted,
             schedule_s=0.0,
             added_s=0.0,
+            step_s=None,
             fallbacks=self.fallbacks,
             untrained=self.untrained,
         )
-
-
-def _record(batch: StepBatch, step_s: float) -> StepRecord:
-    return StepRecord(
-        at_s=batch.at_unix_s,
-        waiting=batch.waiting,
-        running=batch.running,
-        prefills=batch.prefills,
-        prefill_tokens=batch.prefill_tokens,
-        prefill_context_tokens=batch.prefill_context_tokens,
-        decodes=batch.decodes,
-        context_tokens=batch.context_tokens,
-        preempted=batch.preempted,
-        schedule_s=batch.schedule_s,
-        added_s=batch.added_s,
-        step_s=step_s,
-        fallbacks=batch.fallbacks,
-        prefill_products=batch.prefill_products,
-        prefill_squares=batch.prefill_squares,
-        longest_prefill=batch.longest_prefill,
-        untrained=batch.untrained,
-    )

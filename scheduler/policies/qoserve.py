@@ -18,13 +18,14 @@ from numba import njit
 
 from scheduler.decision import Plan, StepDecision
 from scheduler.lengths import expected_remaining
+from scheduler.phase import is_prefilling
 from scheduler.policies.ordered import full_batch_token_s
 from scheduler.policies.throughput import PrefillThroughput
 from scheduler.snapshot import Column, Floats, RequestTable, Snapshot
 
 _ARRIVAL_S, _PROMPT_TOKENS = int(Column.ARRIVAL_S), int(Column.PROMPT_TOKENS)
 _PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
-_FIRST_S, _PREEMPTIONS = int(Column.FIRST_TOKEN_S), int(Column.PREEMPTIONS)
+_FIRST_S = int(Column.FIRST_TOKEN_S)
 _TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2E_S)
 
 
@@ -151,15 +152,10 @@ def _next_due_s(request, remaining, token_s):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _decoding(values, remaining, token_s, now_s):  # type: ignore[no-untyped-def]
-    """How many decode, their context in all, and the least time until a next token is due.
-
-    Who has one token to compute decodes; and who put out tokens and was never preempted (of a
-    cached prefix the engine computes less than ``prefill_left`` says).
-    """
+    """How many decode, their context in all, and the least time until a next token is due."""
     decodes, context, slack_s = 0, 0.0, np.inf
     for i in range(values.shape[1]):
-        begun = values[_GENERATED, i] > 0.0 and values[_PREEMPTIONS, i] == 0.0
-        if values[_PREFILL_LEFT, i] <= 1.0 or begun:
+        if not is_prefilling(values[:, i]):
             decodes += 1
             context += values[_PROMPT_TOKENS, i] + values[_GENERATED, i]
             due_s = _next_due_s(values[:, i], remaining[i], token_s)

@@ -51,7 +51,7 @@ class SlotwisePolicy:
         demand = self._price.now(now_s=snapshot.now_s, slots=problem.slots)
         terms = Terms.of(problem, self._config, demand)
         chance, cost_s, index = worth(problem, terms)
-        self._learn_price(snapshot, chance[problem.running :], cost_s[problem.running :])
+        self._learn(snapshot, chance[problem.running :], cost_s[problem.running :])
         if self._parts.newcomers:
             self._newcomers = self._arrivals.expected(now_s=snapshot.now_s)
         seeds = seed_orders(
@@ -113,7 +113,8 @@ class SlotwisePolicy:
         order, preempt = _split(plan.order, snapshot.running.handle, slots)
         return StepDecision(order=order, preempt=preempt, held=plan.held)
 
-    def _learn_price(self, snapshot: Snapshot, chance: Floats, cost_s: Floats) -> None:
+    def _learn(self, snapshot: Snapshot, chance: Floats, cost_s: Floats) -> None:
+        """Remember who came since the last plan; some were admitted before it."""
         waiting = snapshot.waiting
         new = (waiting.arrival_s > self._latest_arrival_s) & (waiting.preemptions == 0)
         if new.any():

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from scheduler.lengths import expected_remaining
+from scheduler.phase import is_prefilling
 from scheduler.policies.ordered import full_batch_token_s
 from scheduler.sliding.config import SlidingConfig
 from scheduler.snapshot import Column, Floats, Ints, Snapshot
@@ -15,7 +16,7 @@ _HANDLE, _ARRIVAL_S, _PRIORITY = (
 )
 _PROMPT_TOKENS, _PREFILL_LEFT = int(Column.PROMPT_TOKENS), int(Column.PREFILL_LEFT)
 _GENERATED, _FIRST_S = int(Column.GENERATED), int(Column.FIRST_TOKEN_S)
-_PREEMPTIONS, _TTFT_S = int(Column.PREEMPTIONS), int(Column.TTFT_S)
+_TTFT_S = int(Column.TTFT_S)
 _TPOT_S, _E2E_S = int(Column.TPOT_S), int(Column.E2E_S)
 
 
@@ -76,8 +77,7 @@ def _read(running, waiting, more, rest, now_s, token_s, from_first, privileged_b
     for i in range(size):
         request = running[:, i]
         known = request[_PROMPT_TOKENS] + request[_GENERATED]
-        begun = request[_GENERATED] > 0.0 and request[_PREEMPTIONS] == 0.0
-        if request[_PREFILL_LEFT] <= 1.0 or begun:
+        if not is_prefilling(request):
             decode_handle[d], context[d] = int(request[_HANDLE]), known
             decode_slack[d] = _due_s(request, more[i], token_s, from_first) - now_s
             tbt[d] = _between_s(request, token_s)

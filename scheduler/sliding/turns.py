@@ -69,8 +69,6 @@ def _sitting_out(order, left, running, tokens, slots, kv_tokens, block_tokens, y
 
 @njit(cache=True)
 def _engine_order(order, running, out):  # type: ignore[no-untyped-def]
-    if len(order) == 0:
-        return order
     sits = np.zeros(order.max() + 1, np.bool_)
     sits[out] = True
     found = np.empty(len(order), np.int64)

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from scheduler.phase import is_prefilling
 from scheduler.snapshot import Column, Floats, Snapshot
 
 _HANDLE, _ARRIVAL_S = int(Column.HANDLE), int(Column.ARRIVAL_S)
-_PROMPT_TOKENS, _PREFILL_LEFT = int(Column.PROMPT_TOKENS), int(Column.PREFILL_LEFT)
+_PROMPT_TOKENS = int(Column.PROMPT_TOKENS)
 _GENERATED, _FIRST_S = int(Column.GENERATED), int(Column.FIRST_TOKEN_S)
-_PREEMPTIONS = int(Column.PREEMPTIONS)
 _TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2E_S)
 
 
@@ -52,17 +52,6 @@ def answers_of(snapshot: Snapshot, *, catch_up: float) -> Answers:
     )
     bound_s = max(float(slack_s.min(initial=np.inf)), tpot_s)
     return Answers(count, context, token_s, pace_s, bound_s, slack_s, lost_s)
-
-
-@njit(cache=True)
-def is_prefilling(request):  # type: ignore[no-untyped-def]
-    """Whether one that runs has a prompt to compute yet.
-
-    Who put out tokens and was never preempted has not: of a cached prefix the engine computes
-    less than ``prefill_left`` says.
-    """
-    begun = request[_GENERATED] > 0.0 and request[_PREEMPTIONS] == 0.0
-    return request[_PREFILL_LEFT] > 1.0 and not begun
 
 
 @njit(cache=True)

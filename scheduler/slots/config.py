@@ -20,13 +20,14 @@ class SlotConfig:
     ``chunk_margin``: predicted step times count so many times when a step is sized;
     ``least_chunk`` prompt tokens a step are computed anyway. ``newcomer_toll``: promises lost, of
     each that comes in a second, by each second that prompts take. ``catch_up``: the share of what
-    an answer could make up for at the recent pace that a step may spend.
+    an answer could make up for at the recent pace that a step may spend. ``answer_worth``: an
+    answer was paid for already, so of two promises it is rather a prompt's that is lost.
 
     A plan may take ``time_box_s`` and ``time_box_each_s`` for every candidate; what the time box
     leaves is spent on annealing, which ``max_moves`` ends too (for runs that must repeat exactly);
     ``heat`` is the first temperature, multiplied by ``cooling`` every ``chunk`` moves.
     ``overdue_s`` is the ageing bound: a request that has waited longer is served oldest first
-    in one slot of ``overdue_share``, whatever it is worth, so nothing waits for ever.
+    in one slot, and one step, of ``overdue_share``, whatever it is worth: nothing waits for ever.
     """
 
     done_worth: float = 0.3
@@ -38,6 +39,7 @@ class SlotConfig:
     least_chunk: int = 16
     newcomer_toll: float = 0.05
     catch_up: float = 0.5
+    answer_worth: float = 1.05
     time_box_s: float = 0.0004
     time_box_each_s: float = 1.1e-6
     max_moves: int = 20_000

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from scheduler.slots.answers import is_prefilling, remaining
+from scheduler.phase import is_prefilling
+from scheduler.slots.answers import remaining
 from scheduler.snapshot import Column, Floats, Ints, Snapshot
 
 _HANDLE, _ARRIVAL_S = int(Column.HANDLE), int(Column.ARRIVAL_S)
@@ -31,18 +32,21 @@ class Prompts(NamedTuple):
     answers: Ints
 
 
-def prompts_of(snapshot: Snapshot, *, token_s: float, pace_s: float) -> Prompts:
-    """Read a snapshot; between two tokens of an answer are ``token_s`` at best, ``pace_s`` of late.
+def prompts_of(snapshot: Snapshot, *, waiting: bool, token_s: float, pace_s: float) -> Prompts:
+    """Read a snapshot, without ``waiting`` the running alone.
+
+    Between two tokens of an answer are ``token_s`` at best, and ``pace_s`` of late.
 
     A first token is due by TTFT. Of an end-to-end promise the tokens to come take their time: as
     many as are expected, or where that is too late the fewest that are likely. Whoever was
     preempted in mid-answer has to be back while it can still catch up on its TPOT. Cost: 10 us,
     and 60 ns for each request.
     """
+    others = snapshot.waiting.values
     return Prompts(
         *_read(
             snapshot.running.values,
-            snapshot.waiting.values,
+            others if waiting else others[:, :0],
             snapshot.lengths.atoms,
             snapshot.now_s,
             token_s,

@@ -15,8 +15,6 @@ _MIXED = int(Scenario.MIXED)
 # Sizes tried: each so many times the one before, and whatever completes one of the first prompts.
 _GROWTH = 1.25
 _FIRST = 8
-# An answer was paid for already: of two promises it is rather a prompt's that is lost.
-_PAID_FOR = 1.05
 
 
 def prompt_tokens(
@@ -39,10 +37,9 @@ def prompt_tokens(
     ``slack_s``, float64[n], until it has to be computed (``inf``: it can wait); only the ``kept``
     have a promise to lose. Small steps take longer for all of them, in a large one the first of
     them wait for the rest; for them and for the answers step times count ``chunk_margin`` times. A
-    request that
-    comes while a step runs is lost if it cannot wait for its end, and that of as many more as the
-    engine is ``steps_ahead``; each second of work costs newcomers ``newcomer_toll`` besides, for
-    they queue. Cost: 30 sizes, 3 ns for each prompt and answer.
+    request that comes while a step runs is lost if it cannot wait for its end, and that of as many
+    more as the engine is ``steps_ahead``; each second of work costs newcomers ``newcomer_toll``
+    besides, for they queue. Cost: 30 sizes, 3 ns for each prompt and answer.
     """
     return int(
         _best(
@@ -59,14 +56,16 @@ def prompt_tokens(
             most,
             config.chunk_margin,
             config.newcomer_toll,
+            config.answer_worth,
         )
     )
 
 
 @njit(cache=True)
 def _best(  # type: ignore[no-untyped-def]
-    table, answers, order, kept, left, cached, slack_s, newcomers, ahead, least, most, margin, toll
-):
+    table, answers, order, kept, left, cached, slack_s, newcomers, ahead, least, most, margin, toll,
+    answer_worth,
+):  # fmt: skip
     decodes, context = answers.decodes, answers.context_tokens
     total = work = 0.0
     for i in kept:
@@ -85,7 +84,7 @@ def _best(  # type: ignore[no-untyped-def]
                 table, 0.0, tokens * tokens, 0.0, decodes, context, tokens, tokens
             )
         lost = _late(kept, left, slack_s, tokens, margin * step_s)
-        lost += _PAID_FOR * _broken(answers, margin * step_s)
+        lost += answer_worth * _broken(answers, margin * step_s)
         # What there is not cannot be computed.
         steps = max(total, 1.0) / (min(tokens, work) if work > 0.0 else tokens)
         late_s = _late_s(newcomers, step_s, others_s + ahead * step_s)

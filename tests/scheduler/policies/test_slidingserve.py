@@ -3,6 +3,7 @@
 from math import inf
 
 import numpy as np
+import policy_snapshots
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,6 @@ from scheduler.sliding.chunker import chunk_bound_s
 from scheduler.sliding.config import SlidingConfig
 from scheduler.slo import Slo
 from scheduler.snapshot import Limits
-from scheduler.tracker import Arrival, Tracker
 
 # 10 ms a step, 1 ms an answer, 0.1 ms a prompt token.
 LATENCY = StepLatency.linear(step_s=0.01, decode_s=1e-3, prompt_token_s=1e-4, squared_token_s=1e-8)
@@ -51,26 +51,12 @@ class Watched(SlidingServePolicy):
 
 
 def tracker_of(*requests, limits=LIMITS):
-    """Requests as (name, arrival, prompt, slo, computed tokens or None if waiting, generated)."""
-    tracker = Tracker(limits=limits)
-    for name, arrival_s, prompt, slo, computed, generated in requests:
-        lengths = LengthDistribution.point(100)
-        tracker.arrived(Arrival(name, arrival_s, prompt, 4096, slo, lengths))
-        if computed is not None:
-            tracker.scheduled(name, computed)
-            if generated:
-                tracker.tokens(name, generated, arrival_s + 0.1)
-    return tracker
+    return policy_snapshots.tracker_of(*requests, limits=limits)
 
 
 def decided(tracker, now_s, policy=None):
-    snapshot = tracker.snapshot(now_s=now_s, latency=LATENCY)
-    decision = (policy or SlidingServePolicy()).step(snapshot, None)
-
-    def names(handles):
-        return "".join(tracker.request_ids(handles))
-
-    return decision, names
+    policy = policy or SlidingServePolicy()
+    return policy_snapshots.decided(policy, tracker, now_s=now_s, latency=LATENCY)
 
 
 def test_answers_come_first_then_prompts_by_the_sorter():

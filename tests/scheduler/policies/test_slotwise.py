@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import inf
 
 import numpy as np
+import policy_snapshots
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,6 @@ from scheduler.simulator.step_time import StepTime
 from scheduler.slo import Slo
 from scheduler.slots.config import SlotConfig
 from scheduler.snapshot import Limits
-from scheduler.tracker import Arrival, Tracker
 
 # 10 ms a step, 1 ms an answer, 0.1 ms a prompt token.
 LATENCY = StepLatency.linear(step_s=0.01, decode_s=1e-3, prompt_token_s=1e-4)
@@ -30,27 +30,12 @@ REPEATABLE = SlotConfig(time_box_s=inf, max_moves=64, chunk_margin=1.0)
 
 
 def tracker_of(*requests, limits=LIMITS):
-    """Requests as (name, arrival, prompt, slo, computed tokens or None if waiting, generated)."""
-    tracker = Tracker(limits=limits)
-    for name, arrival_s, prompt, slo, computed, generated in requests:
-        lengths = LengthDistribution.point(100)
-        tracker.arrived(Arrival(name, arrival_s, prompt, 4096, slo, lengths))
-        if computed is not None:
-            tracker.scheduled(name, computed)
-            if generated:
-                tracker.tokens(name, generated, arrival_s + 0.1)
-    return tracker
+    return policy_snapshots.tracker_of(*requests, limits=limits)
 
 
 def decided(tracker, now_s, policy=None):
     policy = policy or SlotwisePolicy(REPEATABLE)
-    snapshot = tracker.snapshot(now_s=now_s, latency=LATENCY)
-    decision = policy.step(snapshot, policy.plan(snapshot, None))
-
-    def names(handles):
-        return "".join(tracker.request_ids(handles))
-
-    return decision, names
+    return policy_snapshots.decided(policy, tracker, now_s=now_s, latency=LATENCY)
 
 
 class TestSteps:
