@@ -91,8 +91,8 @@ def instance(family: Family, seed: int) -> Snapshot:
         name, prompt = str(number), int(rng.integers(20, 800))
         tracker.arrived(Arrival(name, arrival_s, prompt, 2048, slo, forecast(rng)))
         if number < family.slots:
-            tracker.scheduled(name, prompt)
-            tracker.tokens(name, int(rng.integers(1, 200)), arrival_s + 0.1)
+            tracker.scheduled({name: prompt})
+            tracker.tokens({name: int(rng.integers(1, 200))}, arrival_s + 0.1)
     return tracker.snapshot(now_s=100.0, latency=family.latency)
 
 

@@ -1,7 +1,7 @@
 """Keeps the picture of one engine up to date by events, and hands out snapshots of it."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -23,6 +23,9 @@ from scheduler.snapshot import (
     RequestTable,
     Snapshot,
 )
+
+_PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
+_FIRST_S = int(Column.FIRST_TOKEN_S)
 
 # Bins kept per request: enough for a 64-bin forecast; finer ones are merged.
 LENGTH_BINS = 64
@@ -46,8 +49,8 @@ class Tracker:
     """Live requests as columns of one growing pool; a snapshot costs two gathers.
 
     Events: :meth:`arrived`, :meth:`scheduled`, :meth:`tokens`, :meth:`preempted`,
-    :meth:`finished` (also for aborts). Each is O(1) per request named, except the order of the
-    waiting, which is rebuilt lazily when their set has changed.
+    :meth:`finished` (also for aborts). Each is O(1) per request named, except the table of the
+    waiting, which is rebuilt lazily when one of them has changed.
     """
 
     def __init__(self, *, limits: Limits, capacity: int = 512) -> None:
@@ -63,7 +66,9 @@ class Tracker:
         self._ids: list[str | None] = [None] * capacity
         self._waiting: dict[int, None] = {}
         self._running: dict[int, None] = {}
+        # Of the waiting, until one of them changes: their order, and their table.
         self._waiting_order: Ints | None = None
+        self._waiting_table: RequestTable | None = None
         self._version = 0
         self._arrivals = 0
 
@@ -103,9 +108,7 @@ class Tracker:
         try:
             return self._handles[request_id]
         except KeyError:
-            raise SnapshotError(
-                f"request {request_id!r} is not live: it never arrived, or it ended"
-            ) from None
+            raise _not_live(request_id) from None
 
     def request_id(self, handle: int) -> str:
         """Return the id of the live request that has this handle."""
@@ -172,22 +175,23 @@ class Tracker:
         self._changed()
         return at
 
-    def scheduled(self, request_id: str, tokens: int) -> None:
-        """Note that the coming step computes so many tokens of a request; admits a waiting one."""
-        handle = self.handle(request_id)
-        if handle in self._waiting:
-            del self._waiting[handle]
-            self._running[handle] = None
-            self._waiting_order = None
-        left = self._pool[Column.PREFILL_LEFT, handle]
-        self._pool[Column.PREFILL_LEFT, handle] = max(left - tokens, 0.0)
+    def scheduled(self, tokens: Mapping[str, int]) -> None:
+        """Note how many tokens of each request the coming step computes; admits the waiting."""
+        handles = self._live(tokens)
+        for handle in handles:
+            if handle in self._waiting:
+                del self._waiting[handle]
+                self._running[handle] = None
+                self._waiting_order = self._waiting_table = None
+        _compute(self._pool, _handles(handles), _handles(tokens.values()))
 
-    def tokens(self, request_id: str, count: int, at_s: float) -> None:
-        """Note that ``count`` output tokens of a request came out at ``at_s``."""
-        handle = self.handle(request_id)
-        if self._pool[Column.GENERATED, handle] == 0:
-            self._pool[Column.FIRST_TOKEN_S, handle] = at_s
-        self._pool[Column.GENERATED, handle] += count
+    def tokens(self, counts: Mapping[str, int], at_s: float) -> None:
+        """Note how many output tokens of each request came out at ``at_s``."""
+        handles = self._live(counts)
+        # An asynchronous engine may preempt a request whose token is under way.
+        if not self._waiting.keys().isdisjoint(handles):
+            self._waiting_table = None
+        _put_out(self._pool, _handles(handles), _handles(counts.values()), at_s)
 
     def progressed(
         self, handles: Ints, *, prefill_left: Ints, generated: Ints, first_token_s: Floats
@@ -228,7 +232,7 @@ class Tracker:
         return Snapshot(
             now_s=now_s,
             version=self._version,
-            waiting=self._table(self.waiting_handles()),
+            waiting=self._waiting_requests(),
             running=self._table(_handles(self._running)),
             lengths=LengthTable(edges=self._edges, cdf=self._cdf, atoms=self._atoms),
             limits=self._limits,
@@ -260,6 +264,19 @@ class Tracker:
             self._waiting_order = _ascending(_handles(self._waiting), arrival_s)
         return self._waiting_order
 
+    def _waiting_requests(self) -> RequestTable:
+        if self._waiting_table is None:
+            self._waiting_table = self._table(self.waiting_handles())
+        return self._waiting_table
+
+    def _live(self, request_ids: Iterable[str]) -> list[int]:
+        """Handles of live requests; 30 ns each."""
+        handles = self._handles
+        try:
+            return [handles[request_id] for request_id in request_ids]
+        except KeyError as error:
+            raise _not_live(error.args[0]) from None
+
     def _table(self, handles: Ints) -> RequestTable:
         values: Floats = _gather(self._pool, handles)
         values.flags.writeable = False
@@ -274,7 +291,7 @@ class Tracker:
 
     def _changed(self) -> None:
         self._version += 1
-        self._waiting_order = None
+        self._waiting_order = self._waiting_table = None
 
     def _grow(self) -> None:
         """Double the pool; snapshots keep the arrays they were given."""
@@ -286,6 +303,10 @@ class Tracker:
         self._ids.extend([None] * old)
         self._free.extend([self._guest, *range(old, 2 * old - 1)])
         self._guest = 2 * old - 1
+
+
+def _not_live(request_id: str) -> SnapshotError:
+    return SnapshotError(f"request {request_id!r} is not live: it never arrived, or it ended")
 
 
 def _handles(handles: Iterable[int]) -> Ints:
@@ -301,6 +322,20 @@ def _gather(pool, handles):  # type: ignore[no-untyped-def]
     for column, handle in enumerate(handles):
         values[:, column] = pool[:, handle]
     return values
+
+
+@njit(cache=True)
+def _compute(pool, handles, tokens):  # type: ignore[no-untyped-def]
+    for i, handle in enumerate(handles):
+        pool[_PREFILL_LEFT, handle] = max(pool[_PREFILL_LEFT, handle] - tokens[i], 0.0)
+
+
+@njit(cache=True)
+def _put_out(pool, handles, counts, at_s):  # type: ignore[no-untyped-def]
+    for i, handle in enumerate(handles):
+        if pool[_GENERATED, handle] == 0.0:
+            pool[_FIRST_S, handle] = at_s
+        pool[_GENERATED, handle] += counts[i]
 
 
 @njit(cache=True)

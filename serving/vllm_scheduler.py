@@ -98,29 +98,32 @@ class SlotwiseScheduler(TimedScheduler):
 
     def after_schedule(self, output: SchedulerOutput) -> None:
         """Report what the step computes."""
-        tracker = self.driver.tracker
-        # What a request found in the prefix cache when it was admitted needs no computing.
-        found = {new.req_id: new.num_computed_tokens for new in output.scheduled_new_reqs}
-        for request_id, tokens in output.num_scheduled_tokens.items():
+        tokens, tracker = dict(output.num_scheduled_tokens), self.driver.tracker
+        for request_id in tokens:
             if request_id not in tracker:  # a streaming session that goes on after a pause
                 self._register(self.requests[request_id])
-            tracker.scheduled(request_id, tokens + found.get(request_id, 0))
+        # What a request found in the prefix cache when it was admitted needs no computing.
+        for new in output.scheduled_new_reqs:
+            tokens[new.req_id] += new.num_computed_tokens
+        tracker.scheduled(tokens)
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any
     ) -> Any:
         """Take in results and report the tokens and the ends among them."""
         outputs = super().update_from_output(scheduler_output, *args, **kwargs)
-        started_s, now_s = time.perf_counter(), time.monotonic()
-        for client in outputs.values():
-            for output in client.outputs:
-                if output.request_id in self.driver.tracker:
-                    if output.new_token_ids:
-                        self.driver.tracker.tokens(
-                            output.request_id, len(output.new_token_ids), now_s
-                        )
-                    if output.finish_reason is not None:
-                        self._forget(output.request_id)
+        started_s, tracker = time.perf_counter(), self.driver.tracker
+        live = [
+            output
+            for client in outputs.values()
+            for output in client.outputs
+            if output.request_id in tracker
+        ]
+        counts = {out.request_id: len(out.new_token_ids) for out in live if out.new_token_ids}
+        tracker.tokens(counts, time.monotonic())
+        for output in live:
+            if output.finish_reason is not None:
+                self._forget(output.request_id)
         self.own_s += time.perf_counter() - started_s
         return outputs
 

@@ -214,8 +214,8 @@ class SimulatedEngine:
         """Tell the driver what the steps just run did, in the order in which it happened."""
         state, tracker = self._state, self.driver.tracker
         counts, requests = state.counts, self._requests
-        for number in state.admitted[: counts[Count.ADMITTED]].tolist():
-            tracker.scheduled(requests[number].request_id, 0)
+        admitted = state.admitted[: counts[Count.ADMITTED]].tolist()
+        tracker.scheduled({requests[number].request_id: 0 for number in admitted})
         preempted = state.preempted[: counts[Count.PREEMPTED]]
         finished = state.finished[: counts[Count.FINISHED]]
         going = state.running[: counts[Count.RUNNING]]

@@ -86,7 +86,7 @@ def test_a_plan_is_made_again_when_time_has_passed(driver, arrival):
 
 def test_a_standing_decision_preempts_once(driver, arrival):
     handle = driver.tracker.arrived(arrival("a"))
-    driver.tracker.scheduled("a", 100)
+    driver.tracker.scheduled({"a": 100})
     assert driver.decide(now_s=0.0).preempt.tolist() == [handle]
     assert driver.decide(now_s=0.1).preempt.tolist() == []
 

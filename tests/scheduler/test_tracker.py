@@ -35,10 +35,10 @@ def test_the_length_table_holds_the_forecast(arrival, limits, latency):
 def test_a_preempted_request_computes_everything_again(arrival, limits, latency):
     tracker = Tracker(limits=limits)
     tracker.arrived(arrival("a", prompt_tokens=100))
-    tracker.scheduled("a", 100)
-    tracker.tokens("a", 1, 2.0)
-    tracker.scheduled("a", 1)
-    tracker.tokens("a", 1, 3.0)
+    tracker.scheduled({"a": 100})
+    tracker.tokens({"a": 1}, 2.0)
+    tracker.scheduled({"a": 1})
+    tracker.tokens({"a": 1}, 3.0)
     tracker.preempted("a")
     waiting = tracker.snapshot(now_s=4.0, latency=latency).waiting
     assert waiting.prefill_left[0] == 102
@@ -50,7 +50,7 @@ def test_a_preempted_request_computes_everything_again(arrival, limits, latency)
 def test_a_preempted_request_waits_at_its_arrival(arrival, limits, latency):
     tracker = Tracker(limits=limits)
     tracker.arrived(arrival("a", arrival_s=1.0))
-    tracker.scheduled("a", 100)
+    tracker.scheduled({"a": 100})
     tracker.arrived(arrival("b", arrival_s=2.0))
     tracker.preempted("a")
     handles = tracker.snapshot(now_s=3.0, latency=latency).waiting.handle.tolist()
@@ -61,19 +61,43 @@ def test_only_comings_and_goings_change_the_version(arrival, limits):
     tracker = Tracker(limits=limits)
     tracker.arrived(arrival("a"))
     before = tracker.version
-    tracker.scheduled("a", 100)
-    tracker.tokens("a", 1, 1.0)
+    tracker.scheduled({"a": 100})
+    tracker.tokens({"a": 1}, 1.0)
     assert tracker.version == before
     tracker.finished("a")
     assert tracker.version > before
 
 
-@pytest.mark.parametrize("call", ["scheduled", "tokens", "preempted", "finished"])
-def test_events_of_unknown_requests_are_errors(call, limits):
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        ("scheduled", ({"live": 1, "ghost": 1},)),
+        ("tokens", ({"live": 1, "ghost": 1}, 0.0)),
+        ("preempted", ("ghost",)),
+        ("finished", ("ghost",)),
+    ],
+)
+def test_events_of_unknown_requests_are_errors_and_change_nothing(
+    call, arguments, arrival, limits, latency
+):
     tracker = Tracker(limits=limits)
-    arguments = {"scheduled": (1,), "tokens": (1, 0.0), "preempted": (), "finished": ()}[call]
+    tracker.arrived(arrival("live"))
+    before = tracker.snapshot(now_s=0.0, latency=latency)
     with pytest.raises(SnapshotError, match="'ghost' is not live"):
-        getattr(tracker, call)("ghost", *arguments)
+        getattr(tracker, call)(*arguments)
+    after = tracker.snapshot(now_s=0.0, latency=latency)
+    np.testing.assert_array_equal(after.waiting.values, before.waiting.values)
+
+
+def test_a_token_that_was_under_way_when_its_request_was_preempted_shows(arrival, limits, latency):
+    tracker = Tracker(limits=limits)
+    tracker.arrived(arrival("a", prompt_tokens=100))
+    tracker.scheduled({"a": 100})
+    tracker.preempted("a")
+    assert tracker.snapshot(now_s=1.0, latency=latency).waiting.generated[0] == 0
+    tracker.tokens({"a": 1}, 1.5)
+    waiting = tracker.snapshot(now_s=2.0, latency=latency).waiting
+    assert (waiting.generated[0], waiting.first_token_s[0]) == (1, 1.5)
 
 
 def test_impossible_events_are_errors(arrival, limits):
@@ -91,8 +115,8 @@ def test_a_snapshot_does_not_change_afterwards(arrival, limits, latency):
     tracker = Tracker(limits=limits)
     tracker.arrived(arrival("a"))
     snapshot = tracker.snapshot(now_s=0.0, latency=latency)
-    tracker.scheduled("a", 100)
-    tracker.tokens("a", 5, 1.0)
+    tracker.scheduled({"a": 100})
+    tracker.tokens({"a": 5}, 1.0)
     assert snapshot.waiting.generated[0] == 0
     with pytest.raises(ValueError, match="read-only"):
         snapshot.waiting.values[:] = 0.0
@@ -114,11 +138,11 @@ def test_random_events_agree_with_a_plain_model(seed, arrival, limits, latency):
             name = rng.choice(list(waiting))
             running[name] = waiting.pop(name)
             tokens = rng.randint(1, 300)
-            tracker.scheduled(name, tokens)
+            tracker.scheduled({name: tokens})
             running[name][1] = max(running[name][1] - tokens, 0)
         elif event == "token" and running:
             name = rng.choice(list(running))
-            tracker.tokens(name, 1, float(step))
+            tracker.tokens({name: 1}, float(step))
             running[name][2] += 1
         elif event == "preempt" and running:
             name = rng.choice(list(running))

@@ -74,9 +74,7 @@ class EngineView:
             return
         values = values_of(requests, known, self.session, self.now_s)
         self.tracker.arrived_together(ids, values, *length_rows(requests, known))
-        for request in requests:
-            if request.state == "running":
-                self.tracker.scheduled(request.id, 0)
+        self.tracker.scheduled({each.id: 0 for each in requests if each.state == "running"})
         self.class_of = {
             request.id: known.classes.get(request.slo_class).name for request in requests
         }

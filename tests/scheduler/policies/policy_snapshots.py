@@ -11,9 +11,9 @@ def tracker_of(*requests, limits):
         lengths = LengthDistribution.point(100)
         tracker.arrived(Arrival(name, arrival_s, prompt, 4096, slo, lengths))
         if computed is not None:
-            tracker.scheduled(name, computed)
+            tracker.scheduled({name: computed})
             if generated:
-                tracker.tokens(name, generated, arrival_s + 0.1)
+                tracker.tokens({name: generated}, arrival_s + 0.1)
     return tracker
 
 

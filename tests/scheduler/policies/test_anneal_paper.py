@@ -60,7 +60,7 @@ def test_newcomers_stand_behind_the_plan_in_arrival_order(arrival, limits, laten
     plan = POLICY.plan(tracker.snapshot(now_s=1.0, latency=latency), None)
     for name, arrival_s in (("late", 0.9), ("later", 0.95)):
         tracker.arrived(arrival(name, arrival_s=arrival_s))
-    tracker.scheduled("1", 100)
+    tracker.scheduled({"1": 100})
     later = tracker.snapshot(now_s=1.1, latency=latency)
     order = POLICY.step(later, plan).order.tolist()
     admitted = tracker.handle("1")
@@ -118,8 +118,8 @@ def test_moments_are_those_of_the_forecast(arrival, limits, latency, distributio
 def test_after_a_preemption_only_what_is_left_counts(arrival, limits, latency):
     tracker = tracker_of(arrival, limits, [100, 100], slo=Slo(ttft_s=5.0, tpot_s=0.1))
     for name, first_token_s in (("0", 2.0), ("1", 9.0)):
-        tracker.scheduled(name, 100)
-        tracker.tokens(name, 40, first_token_s)
+        tracker.scheduled({name: 100})
+        tracker.tokens({name: 40}, first_token_s)
         tracker.preempted(name)
     snapshot = tracker.snapshot(now_s=10.0, latency=latency)
     problem = anneal_paper._problem(snapshot, np.array([100.0, 30.0]))

@@ -59,8 +59,8 @@ class TestShortestFeasibleFirst:
     def test_a_first_token_that_came_in_time_stays_in_time(self, served, waiting):
         tracker = waiting((0.0, 90, CHAT), (0.0, 100, CHAT), (19.0, 200, CHAT))
         for name, first_s in (("a", 7.0), ("b", 3.0)):
-            tracker.scheduled(name, 100)
-            tracker.tokens(name, 5, first_s)
+            tracker.scheduled({name: 100})
+            tracker.tokens({name: 5}, first_s)
             tracker.preempted(name)
         assert served("shortest-feasible-first", 20.0, tracker) == "bca"
 
@@ -85,8 +85,8 @@ class TestUnpredictedBoost:
     def test_after_the_first_token_the_end_to_end_target_counts(self, served, waiting):
         both = Slo(ttft_s=5.0, e2e_s=30.0)
         tracker = waiting((0.0, 90, both), (15.0, 90, CODE), (7.0, 90, CODE))
-        tracker.scheduled("a", 100)
-        tracker.tokens("a", 5, 3.0)
+        tracker.scheduled({"a": 100})
+        tracker.tokens({"a": 5}, 3.0)
         tracker.preempted("a")
         assert served("unpredicted-boost", 20.0, tracker) == "acb"
 

@@ -28,8 +28,8 @@ class Engine:
 
     def run(self, name, *, generated=1, **changes):
         self.wait(name, **changes)
-        self.tracker.scheduled(name, 10_000)
-        self.tracker.tokens(name, generated, 0.0)
+        self.tracker.scheduled({name: 10_000})
+        self.tracker.tokens({name: generated}, 0.0)
 
     def held(self):
         snapshot = self.tracker.snapshot(now_s=99.0, latency=LATENCY)

@@ -33,9 +33,9 @@ class Engine:
 
     def run(self, name, *, generated, first_s, prompt=100, **changes):
         self.wait(name, prompt=prompt, **changes)
-        self.tracker.scheduled(name, prompt)
+        self.tracker.scheduled({name: prompt})
         if generated:
-            self.tracker.tokens(name, generated, first_s)
+            self.tracker.tokens({name: generated}, first_s)
 
     def snapshot(self, now_s):
         return self.tracker.snapshot(now_s=now_s, latency=LATENCY)
@@ -114,7 +114,7 @@ class TestRelegation:
         engine.wait("a", 0.0, prompt=500, slo=Slo())
         engine.wait("b", 0.0, prompt=400, slo=CHAT)
         engine.step(1.0, policy=policy)
-        engine.tracker.scheduled("a", 200)
+        engine.tracker.scheduled({"a": 200})
         assert engine.relegated(3.0, policy=policy) == "b"  # 100 tokens a second: 4 s
 
 
@@ -122,7 +122,7 @@ class TestBudget:
     def test_nobody_decodes_and_the_whole_budget_is_free(self, engine):
         assert engine.step(0.0).token_budget == 1000
         engine.wait("a", prompt=300)
-        engine.tracker.scheduled("a", 100)
+        engine.tracker.scheduled({"a": 100})
         assert engine.step(0.0).token_budget == 1000
 
     @pytest.mark.parametrize(("now_s", "tokens"), [(2.9, 124), (2.95, 82), (3.1, 1), (9.0, 1)])
@@ -166,8 +166,8 @@ class TestBudget:
 
     def test_a_stream_over_a_cached_prefix_decodes(self, engine):
         engine.wait("a", prompt=100, slo=CHAT)
-        engine.tracker.scheduled("a", 52)  # 48 tokens were cached
-        engine.tracker.tokens("a", 1, 3.0)
+        engine.tracker.scheduled({"a": 52})  # 48 tokens were cached
+        engine.tracker.tokens({"a": 1}, 3.0)
         assert engine.step(2.9, NO_FLOOR).token_budget == 125
 
     def test_more_decodes_than_budget(self):

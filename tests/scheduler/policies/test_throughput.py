@@ -27,9 +27,9 @@ def engine(limits, latency):
 def test_a_step_counts_what_it_prefilled_over_its_time(engine, arrival):
     engine.tracker.arrived(arrival("a", prompt_tokens=100))
     assert engine.seen(1.0) == 1000.0
-    engine.tracker.scheduled("a", 60)
+    engine.tracker.scheduled({"a": 60})
     assert engine.seen(1.1) == pytest.approx(0.5 * 1000 + 0.5 * 600)
-    engine.tracker.scheduled("a", 40)
+    engine.tracker.scheduled({"a": 40})
     assert engine.seen(1.2) == pytest.approx(0.5 * 800 + 0.5 * 400)
 
 
@@ -37,16 +37,16 @@ def test_the_old_weighs_as_much_as_the_decay_says(limits, latency, arrival):
     engine = Engine(limits, latency, decay=0.995)
     engine.tracker.arrived(arrival("a", prompt_tokens=100))
     engine.seen(1.0)
-    engine.tracker.scheduled("a", 100)
+    engine.tracker.scheduled({"a": 100})
     assert engine.seen(1.5) == pytest.approx(0.995 * 1000 + 0.005 * 200)
 
 
 def test_decodes_and_idle_time_change_nothing(engine, arrival):
     engine.tracker.arrived(arrival("a", prompt_tokens=100))
     engine.seen(1.0)
-    engine.tracker.scheduled("a", 99)
+    engine.tracker.scheduled({"a": 99})
     before = engine.seen(1.1)
-    engine.tracker.scheduled("a", 1)  # one token is a decode
+    engine.tracker.scheduled({"a": 1})  # one token is a decode
     assert engine.seen(1.2) == before
     engine.tracker.finished("a")
     assert engine.seen(1.3) == before
@@ -57,11 +57,11 @@ def test_decodes_and_idle_time_change_nothing(engine, arrival):
 def test_a_preemption_is_no_prefill(engine, arrival):
     engine.tracker.arrived(arrival("a", prompt_tokens=100))
     engine.seen(1.0)
-    engine.tracker.scheduled("a", 100)
+    engine.tracker.scheduled({"a": 100})
     before = engine.seen(1.1)
     engine.tracker.preempted("a")
     assert engine.seen(1.2) == before
-    engine.tracker.scheduled("a", 50)
+    engine.tracker.scheduled({"a": 50})
     assert engine.seen(1.3) == pytest.approx(0.5 * before + 0.5 * 500)
 
 
@@ -72,7 +72,7 @@ def test_a_handle_given_to_another_request_starts_anew(engine, arrival):
     engine.tracker.finished("a")
     for number in range(3):
         engine.tracker.arrived(arrival(str(number), arrival_s=1.0 + number, prompt_tokens=10))
-    engine.tracker.scheduled("2", 5)
+    engine.tracker.scheduled({"2": 5})
     assert engine.tracker.handle("2") == handle
     assert engine.seen(1.1) == before
 
@@ -83,5 +83,5 @@ def test_more_requests_than_before_are_no_trouble(engine, arrival):
         engine.tracker.arrived(arrival(str(number), prompt_tokens=100))
     engine.seen(1.0)
     for number in range(40):
-        engine.tracker.scheduled(str(number), 100)
+        engine.tracker.scheduled({str(number): 100})
     assert engine.seen(2.0) == pytest.approx(0.5 * 1000 + 0.5 * 4000)

@@ -139,7 +139,7 @@ def test_a_preview_shows_the_guest_last_and_changes_nothing(latency, arrival):
     tracker = Tracker(limits=LIMITS, capacity=8)
     for number in range(7):
         tracker.arrived(arrival(f"r{number}", arrival_s=float(number)))
-    tracker.scheduled("r0", 10)
+    tracker.scheduled({"r0": 10})
 
     def picture():
         snapshot = tracker.snapshot(now_s=9.0, latency=latency)

@@ -51,13 +51,13 @@ def snapshot(*requests, now_s=0.0, slots=2, latency=STEADY, batch=2048):
         name = str(number)
         tracker.arrived(Arrival(name, r.arrival_s, r.prompt, 2048, r.slo, r.lengths))
         if r.running or r.preempted:
-            tracker.scheduled(name, r.prompt if r.computed is None else r.computed)
+            tracker.scheduled({name: r.prompt if r.computed is None else r.computed})
             if r.generated:
-                tracker.tokens(name, r.generated, r.first_s)
+                tracker.tokens({name: r.generated}, r.first_s)
         if r.preempted:
             tracker.preempted(name)
             if r.recomputed:
-                tracker.scheduled(name, r.recomputed)
+                tracker.scheduled({name: r.recomputed})
     return tracker.snapshot(now_s=now_s, latency=latency)
 
 

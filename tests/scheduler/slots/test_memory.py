@@ -25,7 +25,7 @@ def problem(latency, *, running=(), waiting=(), slots=8):
         lengths = LengthDistribution.point(tokens)
         tracker.arrived(Arrival(str(number), float(number), 100, 4096, Slo(e2e_s=30.0), lengths))
         if number < len(running):
-            tracker.scheduled(str(number), 100)
+            tracker.scheduled({str(number): 100})
     return SlotProblem.of(tracker.snapshot(now_s=10.0, latency=latency), SlotConfig())
 
 

@@ -19,7 +19,7 @@ def tracker_with(*requests: tuple[str, Slo, int], running: int = 0, slots: int =
         lengths = LengthDistribution.point(tokens)
         tracker.arrived(Arrival(name, 0.0, 10, 4096, slo, lengths))
         if number < running:
-            tracker.scheduled(name, 10)
+            tracker.scheduled({name: 10})
     return tracker
 
 
