@@ -5,13 +5,16 @@ from numba import njit
 
 from scheduler.snapshot import Floats, LengthTable, RequestTable
 
+_FOR_A_MEAN = 32
+
 
 def expected_remaining(table: RequestTable, lengths: LengthTable) -> Floats:
     """float64[n]: mean tokens still to come, given those already out.
 
-    Cost: about 20 us for 150 requests of 64 bins.
+    Cost: 0.2 us each.
     """
-    return np.asarray(remaining_atoms(table, lengths, 32).mean(axis=1))
+    found: Floats = _means(table.handle, table.generated, lengths.edges, lengths.cdf)
+    return found
 
 
 def remaining_atoms(table: RequestTable, lengths: LengthTable, count: int) -> Floats:
@@ -24,6 +27,16 @@ def remaining_atoms(table: RequestTable, lengths: LengthTable, count: int) -> Fl
     out = np.empty((len(table), count))
     fill_atoms(table.handle, table.generated, lengths.edges, lengths.cdf, out)
     return out
+
+
+@njit(cache=True)
+def _means(handles, generated, edges, cdf):  # type: ignore[no-untyped-def]
+    means, atoms = np.empty(len(handles)), np.empty(_FOR_A_MEAN)
+    for row in range(len(handles)):
+        handle = int(handles[row])
+        _fill_row(generated[row], edges[handle], cdf[handle], atoms)
+        means[row] = atoms.mean()
+    return means
 
 
 @njit(cache=True)

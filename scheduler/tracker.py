@@ -112,10 +112,14 @@ class Tracker:
 
     def request_id(self, handle: int) -> str:
         """Return the id of the live request that has this handle."""
-        request_id = self._ids[handle] if 0 <= handle < len(self._ids) else None
+        request_id = self.find(handle)
         if request_id is None:
             raise SnapshotError(f"handle {handle} names no live request")
         return request_id
+
+    def find(self, handle: int) -> str | None:
+        """:meth:`request_id`, or ``None`` where the request has ended."""
+        return self._ids[handle] if 0 <= handle < len(self._ids) else None
 
     def request_ids(self, handles: Ints) -> list[str]:
         """Return the ids of live requests, in the order of ``handles``; 30 ns each."""

@@ -13,48 +13,59 @@ class PlannedRequestQueue(RequestQueue):  # type: ignore[misc]
     Within a step it behaves like vLLM's FCFS queue: what is prepended (preempted or skipped
     requests) stands in front, and a peek agrees with the following pop. Held requests are
     counted and iterated but cannot be peeked or popped until the next :meth:`arrange`.
+
+    A step admits few of those who wait, so their order is looked at only as far as it is needed.
     """
 
     def __init__(self) -> None:
-        self._open: deque[Request] = deque()
-        self._held: list[Request] = []
-        # Whether requests were put in front since the last arrange.
-        self.moved = False
+        # Everybody, as they came.
+        self._waiting: dict[str, Request] = {}
+        self._held: set[str] = set()
+        # Who comes next as far as that is known, and behind them the rest of the order.
+        self._next: deque[Request] = deque()
+        self._known: set[str] = set()
+        self._order: Iterator[Request] = iter(())
 
-    def arrange(self, order: Iterable[Request], held: Iterable[Request]) -> None:
-        """Put the queue in order; requests it holds that are named in neither come last."""
-        held = list(held)
-        hidden = set(held)
-        wanted = [request for request in order if request not in hidden]
-        named = hidden.union(wanted)
-        rest = [request for request in self if request not in named]
-        self._open = deque([*wanted, *rest])
-        self._held = held
-        self.moved = False
+    def arrange(self, order: Iterable[Request], held: Iterable[str]) -> None:
+        """Put the queue in order, read lazily; requests that are not named come last.
+
+        ``order`` may name some that wait no more. ``held`` are ids. Cost: O(held).
+        """
+        self._order = iter(order)
+        self._held = set(held)
+        self._next.clear()
+        self._known.clear()
 
     def add_request(self, request: Request) -> None:
         """Append a request, behind all that were arranged; the next one gives it its place."""
-        self._open.append(request)
+        self._waiting[request.request_id] = request
+        self._held.discard(request.request_id)
 
     def pop_request(self) -> Request:
         """Remove and return the first request that is not held."""
-        return self._open.popleft()
+        request = self.peek_request()
+        self._next.popleft()
+        self._known.discard(request.request_id)
+        del self._waiting[request.request_id]
+        return request
 
     def peek_request(self) -> Request:
         """Return the request that the next pop will remove."""
-        if not self._open:
+        if not self:
             raise IndexError("peek from an empty queue")
-        return self._open[0]
+        return self._next[0]
 
     def prepend_request(self, request: Request) -> None:
         """Put a request in front until the next :meth:`arrange`."""
-        self._open.appendleft(request)
-        self.moved = True
+        self._waiting[request.request_id] = request
+        self._held.discard(request.request_id)
+        self._known.add(request.request_id)
+        self._next.appendleft(request)
 
     def prepend_requests(self, requests: Iterable[Request]) -> None:
         """Put requests in front, in reverse order, as vLLM's FCFS queue does."""
-        self._open.extendleft(requests)
-        self.moved = True
+        for request in requests:
+            self.prepend_request(request)
 
     def remove_request(self, request: Request) -> None:
         """Remove one request."""
@@ -62,17 +73,40 @@ class PlannedRequestQueue(RequestQueue):  # type: ignore[misc]
 
     def remove_requests(self, requests: Iterable[Request]) -> None:
         """Remove several requests; those not in the queue are ignored."""
-        gone = {request.request_id for request in requests}
-        self._open = deque(request for request in self._open if request.request_id not in gone)
-        self._held = [request for request in self._held if request.request_id not in gone]
+        for request in requests:
+            self._waiting.pop(request.request_id, None)
+            self._known.discard(request.request_id)
+        self._next = deque(each for each in self._next if each.request_id in self._waiting)
 
     def __bool__(self) -> bool:
         """Whether a request can be popped in this step."""
-        return bool(self._open)
+        return bool(self._next) or self._look_on() or self._look_at_unnamed()
 
     def __len__(self) -> int:
-        return len(self._open) + len(self._held)
+        return len(self._waiting)
 
     def __iter__(self) -> Iterator[Request]:
-        yield from self._open
-        yield from self._held
+        while self._look_on():
+            pass
+        self._look_at_unnamed()
+        yield from self._next
+        yield from [each for name, each in self._waiting.items() if name not in self._known]
+
+    def _look_on(self) -> bool:
+        """Find one more of the order; whether there was one."""
+        for request in self._order:
+            if self._can_come(request.request_id):
+                self._next.append(request)
+                self._known.add(request.request_id)
+                return True
+        return False
+
+    def _look_at_unnamed(self) -> bool:
+        """Take those whom the order, read to its end, did not name; whether there are any."""
+        rest = [each for name, each in self._waiting.items() if self._can_come(name)]
+        self._next.extend(rest)
+        self._known.update(each.request_id for each in rest)
+        return bool(rest)
+
+    def _can_come(self, name: str) -> bool:
+        return name in self._waiting and name not in self._held and name not in self._known

@@ -7,6 +7,7 @@ answer through seams vLLM has anyway: the order of ``self.waiting``, ``_preempt_
 
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from vllm.v1.core.sched.output import SchedulerOutput
@@ -180,8 +181,7 @@ class SlotwiseScheduler(TimedScheduler):
         budget = decision.token_budget
         limit = self._engine_token_budget
         self.max_num_scheduled_tokens: int = limit if budget is None else min(budget, limit)
-        if self.waiting.moved or not decision.same_queue(self._applied):
-            self._arrange(decision)
+        self._arrange(decision)
         if decision.running is not None and decision is not self._applied:
             self._reorder(decision.running)
         if decision is not self._applied:
@@ -214,25 +214,19 @@ class SlotwiseScheduler(TimedScheduler):
         return output
 
     def _arrange(self, decision: StepDecision) -> None:
-        """Put the waiting in the decided order; who was preempted now sits out this step.
+        """Put the waiting in the decided order; who was preempted now sits out this step."""
+        ids = self.driver.tracker.request_ids
+        self.waiting.arrange(
+            self._in_order(decision.order),
+            [*ids(decision.held), *ids(decision.preempt)],
+        )
 
-        A standing decision may name some that run by now: those are left out.
-        """
-        ids, requests = self.driver.tracker.request_ids(decision.order), self.requests
-        waiting = [
-            request
-            for request_id in ids
-            if (request := requests[request_id]).status != RequestStatus.RUNNING
-        ]
-        gone = set(decision.preempt.tolist())
-        held = [
-            request
-            for handle in decision.held.tolist()
-            if handle not in gone
-            and (request := self._request(handle)).status != RequestStatus.RUNNING
-        ]
-        preempted = [self._request(handle) for handle in decision.preempt.tolist()]
-        self.waiting.arrange(waiting, [*held, *preempted])
+    def _in_order(self, order: Ints) -> Iterator[Request]:
+        """Those still there; whoever ended since the decision is left out."""
+        for handle in order.tolist():
+            request_id = self.driver.tracker.find(handle)
+            if request_id is not None:
+                yield self.requests[request_id]
 
     def _request(self, handle: int) -> Request:
         return self.requests[self.driver.tracker.request_id(handle)]
