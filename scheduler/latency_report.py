@@ -27,13 +27,17 @@ class FitReport:
     @classmethod
     def of(cls, latency: StepLatency, steps: Floats) -> Self:
         """Compare with float64[n, 8], n >= 1: the columns of ``StepWork``, then seconds > 0."""
-        measured = steps[:, 7]
-        off = latency.seconds_of(steps[:, :7]) - measured
+        return cls.between(latency.seconds_of(steps[:, :7]), steps[:, 7])
+
+    @classmethod
+    def between(cls, foretold: Floats, measured: Floats) -> Self:
+        """Seconds foretold and measured, float64[n] each, n >= 1, measured > 0."""
+        off = foretold - measured
         alike = bool(np.ptp(measured) == 0.0)
         spread = float(((measured - measured.mean()) ** 2).sum())
         p50, p90, p99 = (float(value) for value in np.quantile(np.abs(off), (0.5, 0.9, 0.99)))
         return cls(
-            steps=len(steps),
+            steps=len(measured),
             mae_s=float(np.abs(off).mean()),
             mape=float((np.abs(off) / measured).mean()),
             p50_s=p50,
