@@ -5,7 +5,10 @@ python benchmarks/planning.py [--instances 100] [--seed 1000] [--output FILE]
 An instance is an engine with all slots taken and so many waiting, half code (e2e target), half
 chat (TTFT and TPOT), log-normal length forecasts, deadlines from hopeless to easy; drawn with
 seed ``--seed`` + k. Gain is counted over the best of all seed orders, share of gain as the
-ratio of the sums. Plans are cold: there is no previous one. Times are of the whole call of
+ratio of the sums. *Cold* plans have none before them. *Warm* ones follow a plan for the same engine
+one step earlier, as in an engine that runs: since then somebody came and somebody ended; the 50 ms
+start from the same plan, and the gain is counted over the seed orders of a cold one. Times are of
+the whole call of
 ``SlotwisePolicy.plan``, on the wall (which includes whatever else the machine does) and of the
 thread.
 """
@@ -76,8 +79,8 @@ def forecast(rng: np.random.Generator) -> LengthDistribution:
     return LengthDistribution.from_cdf(EDGES, cdf)
 
 
-def instance(family: Family, seed: int) -> Snapshot:
-    """One engine in the middle of its work."""
+def engine(family: Family, seed: int) -> Tracker:
+    """One engine in the middle of its work, at 100 s."""
     rng = np.random.default_rng(seed)
     tracker = Tracker(limits=Limits(family.slots, 8192, 10**7))
     token_s = float(family.latency.decode_s(family.slots, 500.0))
@@ -85,32 +88,54 @@ def instance(family: Family, seed: int) -> Snapshot:
     backlog_s = min(family.waiting / family.slots, 20.0) * service_s
     for number in range(family.slots + family.waiting):
         arrival_s = 100.0 - rng.random() * backlog_s
-        slo = Slo(ttft_s=service_s * rng.uniform(0.2, 1.0), tpot_s=2 * token_s)
-        if rng.random() < 0.5:
-            slo = Slo(e2e_s=service_s * rng.uniform(1.5, 4.0))
         name, prompt = str(number), int(rng.integers(20, 800))
+        slo = promise(rng, family)
         tracker.arrived(Arrival(name, arrival_s, prompt, 2048, slo, forecast(rng)))
         if number < family.slots:
             tracker.scheduled({name: prompt})
             tracker.tokens({name: int(rng.integers(1, 200))}, arrival_s + 0.1)
-    return tracker.snapshot(now_s=100.0, latency=family.latency)
+    return tracker
 
 
-def study(family: Family, count: int, seed: int) -> dict[str, Any]:
+def promise(rng: np.random.Generator, family: Family) -> Slo:
+    """Half code, half chat, from hopeless to easy."""
+    token_s = float(family.latency.decode_s(family.slots, 500.0))
+    if rng.random() < 0.5:
+        return Slo(e2e_s=250 * token_s * rng.uniform(1.5, 4.0))
+    return Slo(ttft_s=250 * token_s * rng.uniform(0.2, 1.0), tpot_s=2 * token_s)
+
+
+def a_step_later(tracker: Tracker, family: Family, seed: int) -> Snapshot:
+    """Everybody has one token more, one of them its last, and somebody came."""
+    rng = np.random.default_rng((seed, 1))
+    now_s = 100.0 + float(family.latency.decode_s(family.slots, 500.0))
+    tracker.tokens({str(number): 1 for number in range(family.slots)}, now_s)
+    tracker.finished(str(rng.integers(family.slots)))
+    slo, prompt = promise(rng, family), int(rng.integers(20, 800))
+    tracker.arrived(Arrival("new", now_s, prompt, 2048, slo, forecast(rng)))
+    return tracker.snapshot(now_s=now_s, latency=family.latency)
+
+
+def study(family: Family, count: int, seed: int, *, warm: bool) -> dict[str, Any]:
     """Gains and times over ``count`` instances."""
     reference = SlotConfig(time_box_s=REFERENCE_S, time_box_each_s=0.0, max_moves=10**9)
     boxed = replace(SlotConfig(), max_moves=10**9)
-    SlotwisePolicy(boxed).plan(instance(family, seed), None)
     gains, wall_ms, thread_ms, moves = [], [], [], []
-    for k in track(range(count), description=family.name):
-        snapshot = instance(family, seed + k)
+    for k in track(range(count), description=f"{family.name}, {'warm' if warm else 'cold'}"):
+        tracker = engine(family, seed + k)
+        snapshot = tracker.snapshot(now_s=100.0, latency=family.latency)
+        start = SlotwisePolicy(replace(reference, seed=k)).plan(snapshot, None)
+        previous, base = None, start.seed_value
+        if warm:
+            snapshot, previous = a_step_later(tracker, family, seed + k), start
+            base = SlotwisePolicy(boxed).plan(snapshot, None).seed_value
         policy = SlotwisePolicy(replace(boxed, seed=k))
         wall_ns, thread_ns = time.perf_counter_ns(), time.thread_time_ns()
-        plan = policy.plan(snapshot, None)
+        plan = policy.plan(snapshot, previous)
         thread_ms.append((time.thread_time_ns() - thread_ns) * 1e-6)
         wall_ms.append((time.perf_counter_ns() - wall_ns) * 1e-6)
-        longest = SlotwisePolicy(replace(reference, seed=k)).plan(snapshot, None)
-        gains.append((plan.value - plan.seed_value, longest.value - longest.seed_value))
+        longest = SlotwisePolicy(replace(reference, seed=k)).plan(snapshot, previous)
+        gains.append((plan.value - base, longest.value - base))
         moves.append(plan.evaluations)
     gain, most = np.array(gains).T
     return {
@@ -138,7 +163,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    found = {f.name: study(f, arguments.instances, arguments.seed) for f in FAMILIES}
+    found = {
+        f"{family.name}, {'warm' if warm else 'cold'}": study(
+            family, arguments.instances, arguments.seed, warm=warm
+        )
+        for warm in (False, True)
+        for family in FAMILIES
+    }
     table = Table("instances", "gain", "of 50 ms", "moves", "wall p50/p99 ms", "thread p99 ms")
     for name, row in found.items():
         low, high = row["share_interval_95"]

@@ -101,7 +101,8 @@ def _search(  # type: ignore[no-untyped-def]
     order = np.empty(n, dtype=np.int64)
     top = seed_value
     built = 0
-    while built < len(PRICE_SHARES) and n > 1 and now_ns(clock) < deadline_ns:
+    # The first is worth more than all the annealing that its time would buy, so it always is.
+    while built < len(PRICE_SHARES) and n > 1 and (not built or now_ns(clock) < deadline_ns):
         regret_order(order, table, terms, price * PRICE_SHARES[built], TICKS_AHEAD[built])
         value, _ = walk(order, table, terms, free, turns)
         if value > top:
