@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
@@ -43,13 +44,17 @@ def bench(model, output, *arguments):
 
 
 def engine_processes(log_folder):
-    """Processes whose environment names this benchmark's step log."""
-    found = []
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if str(log_folder).encode() in environ.read_bytes():
-                found.append(int(environ.parent.name))
-    return found
+    """Processes whose environment names this benchmark's step log, and their children.
+
+    The engine core writes its title over its environment: it is found by its parent.
+    """
+    found = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(log_folder) in " ".join(process.environ().values()):
+                found[process.pid] = process
+                found |= {child.pid: child for child in process.children(recursive=True)}
+    return [process for process in found.values() if process.is_running()]
 
 
 def wait_for_steps(log, process, count=40, deadline_s=180.0):
@@ -96,10 +101,10 @@ def test_an_engine_that_dies_keeps_the_records_and_says_so(model_folder, tmp_pat
         *("--num-prompts", "24", "--request-rate", "2", "--max-output-tokens", "80"),
     )
     wait_for_steps(tmp_path / "steps-fcfs.jsonl", process, count=150)
-    for pid in engine_processes(tmp_path):
-        with contextlib.suppress(ProcessLookupError):
-            if "EngineCore" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8"):
-                os.kill(pid, signal.SIGKILL)
+    cores = [each for each in engine_processes(tmp_path) if "EngineCore" in str(each.cmdline())]
+    assert cores
+    for core in cores:
+        core.kill()
     printed, _ = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "Traceback" not in printed
