@@ -5,10 +5,10 @@ python benchmarks/planning.py [--instances 100] [--seed 1000] [--output FILE]
 An instance is an engine with all slots taken and so many waiting, half code (e2e target), half
 chat (TTFT and TPOT), log-normal length forecasts, deadlines from hopeless to easy; drawn with
 seed ``--seed`` + k. Gain is counted over the best of all seed orders, share of gain as the
-ratio of the sums. *Cold* plans have none before them. *Warm* ones follow a plan for the same engine
-one step earlier, as in an engine that runs: since then somebody came and somebody ended; the 50 ms
-start from the same plan, and the gain is counted over the seed orders of a cold one. Times are of
-the whole call of
+ratio of the sums. *Cold* plans have none before them. *Warm* ones follow plans in the same time
+box, one at each of eight steps, in each of which somebody came and somebody ended; the 50 ms start
+from the same plan, and the gain is counted over the seed orders of a cold one. Times are of the
+whole call of
 ``SlotwisePolicy.plan``, on the wall (which includes whatever else the machine does) and of the
 thread.
 """
@@ -18,9 +18,10 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -36,8 +37,12 @@ from scheduler.slots.config import SlotConfig
 from scheduler.snapshot import Limits, Snapshot
 from scheduler.tracker import Arrival, Tracker
 
+if TYPE_CHECKING:
+    from scheduler.decision import Plan
+
 EDGES = log_edges(2048, 48)
 REFERENCE_S = 0.050
+_WARM_STEPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +110,18 @@ def promise(rng: np.random.Generator, family: Family) -> Slo:
     return Slo(ttft_s=250 * token_s * rng.uniform(0.2, 1.0), tpot_s=2 * token_s)
 
 
-def a_step_later(tracker: Tracker, family: Family, seed: int) -> Snapshot:
-    """Everybody has one token more, one of them its last, and somebody came."""
+def steps_on(tracker: Tracker, family: Family, seed: int) -> Iterator[Snapshot]:
+    """In each step everybody has one token more, one of them its last, and somebody comes."""
     rng = np.random.default_rng((seed, 1))
-    now_s = 100.0 + float(family.latency.decode_s(family.slots, 500.0))
-    tracker.tokens({str(number): 1 for number in range(family.slots)}, now_s)
-    tracker.finished(str(rng.integers(family.slots)))
-    slo, prompt = promise(rng, family), int(rng.integers(20, 800))
-    tracker.arrived(Arrival("new", now_s, prompt, 2048, slo, forecast(rng)))
-    return tracker.snapshot(now_s=now_s, latency=family.latency)
+    running = [str(number) for number in range(family.slots)]
+    step_s = float(family.latency.decode_s(family.slots, 500.0))
+    for step in range(_WARM_STEPS):
+        now_s = 100.0 + step_s * (step + 1)
+        tracker.tokens(dict.fromkeys(running, 1), now_s)
+        tracker.finished(running.pop(rng.integers(len(running))))
+        slo, prompt = promise(rng, family), int(rng.integers(20, 800))
+        tracker.arrived(Arrival(f"new{step}", now_s, prompt, 2048, slo, forecast(rng)))
+        yield tracker.snapshot(now_s=now_s, latency=family.latency)
 
 
 def study(family: Family, count: int, seed: int, *, warm: bool) -> dict[str, Any]:
@@ -124,11 +132,13 @@ def study(family: Family, count: int, seed: int, *, warm: bool) -> dict[str, Any
     for k in track(range(count), description=f"{family.name}, {'warm' if warm else 'cold'}"):
         tracker = engine(family, seed + k)
         snapshot = tracker.snapshot(now_s=100.0, latency=family.latency)
-        start = SlotwisePolicy(replace(reference, seed=k)).plan(snapshot, None)
-        previous, base = None, start.seed_value
+        previous: Plan | None = None
         if warm:
-            snapshot, previous = a_step_later(tracker, family, seed + k), start
-            base = SlotwisePolicy(boxed).plan(snapshot, None).seed_value
+            for later in steps_on(tracker, family, seed + k):
+                # Always a new one: who has seen arrivals prices them, and values differ.
+                previous = SlotwisePolicy(replace(boxed, seed=k)).plan(snapshot, previous)
+                snapshot = later
+        base = SlotwisePolicy(boxed).plan(snapshot, None).seed_value
         policy = SlotwisePolicy(replace(boxed, seed=k))
         wall_ns, thread_ns = time.perf_counter_ns(), time.thread_time_ns()
         plan = policy.plan(snapshot, previous)
@@ -136,14 +146,15 @@ def study(family: Family, count: int, seed: int, *, warm: bool) -> dict[str, Any
         wall_ms.append((time.perf_counter_ns() - wall_ns) * 1e-6)
         longest = SlotwisePolicy(replace(reference, seed=k)).plan(snapshot, previous)
         gains.append((plan.value - base, longest.value - base))
-        moves.append(plan.evaluations)
+        moves.append((plan.evaluations, longest.evaluations))
     gain, most = np.array(gains).T
     return {
         "share_of_gain": float(gain.sum() / most.sum()),
         "share_interval_95": bootstrap(gain, most),
         "gain": float(gain.mean()),
         "gain_50_ms": float(most.mean()),
-        "evaluations_p50": float(np.median(moves)),
+        "evaluations_p50": float(np.median(moves, axis=0)[0]),
+        "evaluations_50_ms_p50": float(np.median(moves, axis=0)[1]),
         **{f"wall_ms_p{q}": float(np.percentile(wall_ms, q)) for q in (50, 99)},
         **{f"thread_ms_p{q}": float(np.percentile(thread_ms, q)) for q in (50, 99)},
     }

@@ -46,7 +46,7 @@ class Arrival:
 
 
 class Tracker:
-    """Live requests as columns of one growing pool; a snapshot costs two gathers.
+    """Live requests as columns of one growing pool; a snapshot costs two gathers at most.
 
     Events: :meth:`arrived`, :meth:`scheduled`, :meth:`tokens`, :meth:`preempted`,
     :meth:`finished` (also for aborts). Each is O(1) per request named, except the table of the
@@ -192,9 +192,12 @@ class Tracker:
     def tokens(self, counts: Mapping[str, int], at_s: float) -> None:
         """Note how many output tokens of each request came out at ``at_s``."""
         handles = self._live(counts)
-        # An asynchronous engine may preempt a request whose token is under way.
-        if not self._waiting.keys().isdisjoint(handles):
-            self._waiting_table = None
+        # An asynchronous engine may preempt a request whose token is under way: the token
+        # counts, and has to be computed again with the others.
+        for handle, count in zip(handles, counts.values(), strict=True):
+            if handle in self._waiting:
+                self._pool[Column.PREFILL_LEFT, handle] += count
+                self._waiting_table = None
         _put_out(self._pool, _handles(handles), _handles(counts.values()), at_s)
 
     def progressed(
@@ -232,7 +235,7 @@ class Tracker:
     def snapshot(
         self, *, now_s: float, latency: StepLatency, kv_tokens_free: int | None = None
     ) -> Snapshot:
-        """Return the engine as it is now. Cost: about 20 us with 150 waiting and 16 running."""
+        """Return the engine as it is now. Cost: 10 us, 20 us after one of 150 waiting changed."""
         return Snapshot(
             now_s=now_s,
             version=self._version,

@@ -18,7 +18,7 @@ class PlannedRequestQueue(RequestQueue):  # type: ignore[misc]
     """
 
     def __init__(self) -> None:
-        # Everybody, as they came.
+        # Everybody, as they came or came back.
         self._waiting: dict[str, Request] = {}
         self._held: set[str] = set()
         # Who comes next as far as that is known, and behind them the rest of the order.

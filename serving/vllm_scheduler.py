@@ -106,6 +106,10 @@ class SlotwiseScheduler(TimedScheduler):
         # What a request found in the prefix cache when it was admitted needs no computing.
         for new in output.scheduled_new_reqs:
             tokens[new.req_id] += new.num_computed_tokens
+        others = output.scheduled_cached_reqs
+        for request_id, computed in zip(others.req_ids, others.num_computed_tokens, strict=True):
+            if request_id in others.resumed_req_ids:
+                tokens[request_id] += computed
         tracker.scheduled(tokens)
 
     def update_from_output(

@@ -23,8 +23,9 @@ class SlotConfig:
     an answer could make up for at the recent pace that a step may spend. ``answer_worth``: an
     answer was paid for already, so of two promises it is rather a prompt's that is lost.
 
-    A plan may take ``time_box_s`` and ``time_box_each_s`` for every candidate; what the time box
-    leaves is spent on annealing, which ``max_moves`` ends too (for runs that must repeat exactly);
+    A plan may take ``time_box_s`` and ``time_box_each_s`` for every candidate, and one order built
+    besides where they are not many (:mod:`scheduler.slots.search`); what the time box leaves
+    is spent on annealing, which ``max_moves`` ends too (for runs that must repeat exactly);
     ``heat`` is the first temperature, multiplied by ``cooling`` every ``chunk`` moves.
     ``overdue_s`` is the ageing bound: a request that has waited longer is served oldest first
     in one slot, and one step, of ``overdue_share``, whatever it is worth: nothing waits for ever.

@@ -98,6 +98,7 @@ def test_a_token_that_was_under_way_when_its_request_was_preempted_shows(arrival
     tracker.tokens({"a": 1}, 1.5)
     waiting = tracker.snapshot(now_s=2.0, latency=latency).waiting
     assert (waiting.generated[0], waiting.first_token_s[0]) == (1, 1.5)
+    assert waiting.prefill_left[0] == 101
 
 
 def test_impossible_events_are_errors(arrival, limits):

@@ -247,3 +247,22 @@ def test_a_policy_that_raises_leaves_the_engine_running(make_scheduler):
         ended += run_step(scheduler, in_flight, lag=1)
     assert set(ended) == names
     assert scheduler.fallbacks > 0
+
+
+def test_what_a_preempted_request_finds_again_needs_no_computing(make_scheduler):
+    from vllm.sampling_params import SamplingParams
+    from vllm.utils.hashing import sha256
+    from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+    from vllm.v1.request import Request
+
+    init_none_hash(sha256)
+    hasher, in_flight = get_request_block_hasher(16, sha256), deque()
+    scheduler = make_scheduler("fcfs", caching=True)
+    params = SamplingParams(max_tokens=9, ignore_eos=True)
+    scheduler.add_request(Request("a", list(range(100)), params, None, block_hasher=hasher))
+    run_step(scheduler, in_flight, lag=0)
+    scheduler._preempt_request(scheduler.running.pop(), 0.0)
+    scheduled = scheduler.schedule().num_scheduled_tokens
+    assert 0 < scheduled["a"] < 100
+    seen = scheduler.driver.tracker.snapshot(now_s=0.0, latency=LATENCY)
+    assert seen.running.prefill_left.tolist() == [0.0]
