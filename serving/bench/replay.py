@@ -1,7 +1,6 @@
 """Sends requests to an OpenAI-compatible engine at their arrival times and times the answers."""
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +11,11 @@ import httpx
 
 from scheduler.slo import Slo, tpot_s
 from serving.bench.client import Answer, StreamMeter, ask, open_client
+from serving.bench.engine_watch import EngineWatch
 from serving.bench.records import RequestRecord
 
 XargValue = str | int | float | list[float]
 EventKind = Literal["sent", "first_token", "finished"]
-
-_WATCH_S = 0.5
-_PROBE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +82,9 @@ class Replay:
 
     ``slos`` maps each class to its promise. ``timeout_s`` counts from a request's arrival.
     ``engine_death`` (``EngineProcess.death``) is asked twice a second and answers with a reason
-    once the engine is gone; an engine that no longer takes connections counts as gone, too. All
-    requests without an answer then fail at once, and ``error`` holds the reason.
+    once the engine is gone; an engine that no longer takes connections, or says itself that it
+    is not well, counts as gone, too. All requests without an answer then fail at once, and
+    ``error`` holds the reason.
     ``started_unix_s`` is when the replay began, to set it beside the step log.
     """
 
@@ -103,7 +101,6 @@ class Replay:
     started_unix_s: float = field(default=0.0, init=False)
     duration_s: float = field(default=0.0, init=False)
     _begin_s: float = field(default=0.0, init=False)
-    _suspicion: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def run(self) -> None:
         """Replay all requests; when cancelled, ``records`` has those that have finished."""
@@ -116,21 +113,37 @@ class Replay:
                 self.duration_s = self._elapsed_s()
 
     async def _send_all(self, client: httpx.AsyncClient, bodies: list[bytes]) -> None:
+        watch = EngineWatch(client, self.engine_death)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._serve(client, request, body))
+                group.create_task(self._serve(client, request, body, watch))
                 for request, body in zip(self.requests, bodies, strict=True)
             ]
-            watch = group.create_task(self._watch(client, tasks))
+            guard = group.create_task(self._end_at_death(watch, tasks))
             if tasks:
                 await asyncio.wait(tasks)
-            watch.cancel()
+            guard.cancel()
+        if self.error is None and any(record.status == "failed" for record in self.records):
+            self.error = await watch.last_look()
 
-    async def _serve(self, client: httpx.AsyncClient, request: ReplayRequest, body: bytes) -> None:
+    async def _end_at_death(self, watch: EngineWatch, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """End all requests that are still open once the engine is gone."""
+        self.error = await watch.death()
+        for task in tasks:
+            task.cancel()
+
+    async def _serve(
+        self, client: httpx.AsyncClient, request: ReplayRequest, body: bytes, watch: EngineWatch
+    ) -> None:
         """Send one request at its time and record how it ended."""
         meter = StreamMeter()
         try:
             answer = await self._answer(client, request, body, meter)
+        except httpx.TransportError as error:
+            watch.suspect()
+            answer = Answer(
+                "failed", f"the connection failed: {str(error) or type(error).__name__}"
+            )
         except asyncio.CancelledError:
             if self.error is None:
                 raise
@@ -155,35 +168,8 @@ class Replay:
                 )
         except TimeoutError:
             return Answer("timeout", f"no complete answer within {self.timeout_s:g} s")
-        except httpx.TransportError as error:
-            self._suspicion.set()
-            return Answer("failed", f"the connection failed: {str(error) or type(error).__name__}")
         except (ValueError, KeyError, TypeError) as error:
             return Answer("failed", f"the answer cannot be read: {error!r}")
-
-    async def _watch(self, client: httpx.AsyncClient, tasks: Sequence[asyncio.Task[None]]) -> None:
-        """Wait for the engine to die, then end all requests that are still open."""
-        while self.error is None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._suspicion.wait(), _WATCH_S)
-            self.error = await self._death(client)
-        for task in tasks:
-            task.cancel()
-
-    async def _death(self, client: httpx.AsyncClient) -> str | None:
-        """Say why the engine is gone, if it is; asks its port only after a connection failed."""
-        if self.engine_death is not None and (reason := self.engine_death()):
-            return reason
-        if not self._suspicion.is_set():
-            return None
-        self._suspicion.clear()
-        try:
-            await client.get("/health", timeout=_PROBE_TIMEOUT_S)
-        except httpx.ConnectError:
-            return f"the engine at {self.base_url} died: it takes no connections any more"
-        except httpx.TransportError:
-            return None  # busy or about to die: the next failure asks again
-        return None
 
     def _record(self, request: ReplayRequest, answer: Answer, meter: StreamMeter) -> RequestRecord:
         slo = self.slos[request.slo_class]

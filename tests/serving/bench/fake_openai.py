@@ -3,6 +3,7 @@
 ``ok``      as many tokens as asked for        ``empty``   tokens that decode to nothing
 ``429``, ``503``, ``500``  that status         ``hang``    half an answer, then silence
 ``break``   half an answer, then no more       ``error``   half an answer, then an error event
+``fatal``   like ``error``, and from then on the server says that it is not well
 """
 
 import asyncio
@@ -17,6 +18,7 @@ class FakeOpenAI:
 
     def __init__(self, *, die_after: int | None = None) -> None:
         self.die_after = die_after
+        self.well = True
         self.tokens = 0
         self.connections = 0
         self.bodies: list[dict[str, Any]] = []
@@ -54,7 +56,7 @@ class FakeOpenAI:
         headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         if not body:
-            plain(writer, 200, {})
+            plain(writer, 200 if self.well else 503, {})
             return
         document = json.loads(body)
         self.bodies.append(document)
@@ -79,7 +81,8 @@ class FakeOpenAI:
             await asyncio.Event().wait()
         if behaviour == "break":
             raise ConnectionError
-        if behaviour == "error":
+        if behaviour in ("error", "fatal"):
+            self.well = self.well and behaviour != "fatal"
             event(writer, {"error": {"message": "told to err"}})
         else:
             usage = {"prompt_tokens": 11, "completion_tokens": count, "total_tokens": 11 + count}

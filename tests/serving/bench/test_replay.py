@@ -8,6 +8,7 @@ import pytest
 from fake_openai import FakeOpenAI
 
 from scheduler.slo import Slo, tpot_s
+from serving.bench import engine_watch
 from serving.bench.replay import Replay, ReplayEvent, ReplayRequest
 
 SLOS = {"promised": Slo(e2e_s=1000.0), "hopeless": Slo(e2e_s=1e-9), "free": Slo()}
@@ -18,6 +19,12 @@ LATER_S = 3600.0
 async def server() -> AsyncIterator[FakeOpenAI]:
     async with asyncio.timeout(60), FakeOpenAI() as fake:
         yield fake
+
+
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every failed request of a healthy server costs a replay six looks."""
+    monkeypatch.setattr(engine_watch, "_LOOK_EVERY_S", 0.02)
 
 
 def ask(behaviour: str, *, name: str = "r", arrival_s: float = 0.0, **more) -> ReplayRequest:
@@ -187,6 +194,23 @@ async def test_a_death_that_the_process_reports_ends_hanging_requests(server: Fa
     assert [record.status for record in done.records] == ["failed", "failed"]
     assert done.error == "status 7: out of memory"
     assert {record.error for record in done.records} == {done.error}
+
+
+async def test_a_death_that_ends_every_stream_at_once_is_noticed(server: FakeOpenAI) -> None:
+    done = await run(server, ask("ok", name="first"), ask("fatal", name="last", arrival_s=0.2))
+    assert {r.request_id: r.status for r in done.records} == {"first": "ok", "last": "failed"}
+    assert "answers 503 to /health" in str(done.error)
+
+
+async def test_a_process_that_ends_after_its_last_stream_is_noticed(server: FakeOpenAI) -> None:
+    done = await run(server, ask("error"), engine_death=dies_once_asked(1))
+    assert done.error == "status 7: out of memory"
+
+
+async def test_a_failed_request_of_a_server_that_is_well_is_no_death(server: FakeOpenAI) -> None:
+    done = await run(server, ask("error"), ask("ok", name="other"), engine_death=lambda: None)
+    assert sorted(record.status for record in done.records) == ["failed", "ok"]
+    assert done.error is None
 
 
 async def test_cancelling_keeps_what_was_gathered(server: FakeOpenAI) -> None:
