@@ -91,6 +91,12 @@ class Settings(BaseSettings):
         default="info", description="least severe log line that is written"
     )
 
+    traces_endpoint: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="collector of OpenTelemetry traces (OTLP over HTTP); none: no traces",
+    )
+
     # Observations
     database_url: SecretStr = Field(
         default_factory=_default_database, description="sqlite:///FILE or postgresql://..."

@@ -47,4 +47,5 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     for routes in (predict, schedule, observations, operate, page):
         app.include_router(routes.router())
     app.add_middleware(Door, settings=settings, metrics=used.metrics)
+    used.traces.follow(app)
     return app

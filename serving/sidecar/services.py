@@ -17,6 +17,7 @@ from serving.settings import Settings
 from serving.sidecar.live import RECENT, LiveState
 from serving.sidecar.recorder import Recorder
 from serving.sidecar.scheduling.decide import Decider
+from serving.sidecar.traces import Traces, traces_of
 from serving.slo_classes import SloClasses
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Services:
     writer: ObservationWriter
     recorder: Recorder
     live: LiveState
+    traces: Traces
     started_s: float
 
     @classmethod
@@ -71,6 +73,7 @@ class Services:
             writer=writer,
             recorder=Recorder(classes, priors, metrics, live, writer, settings.store_prompts),
             live=live,
+            traces=traces_of(settings.traces_endpoint),
             started_s=time.monotonic(),
         )
 
@@ -88,3 +91,4 @@ class Services:
         """Write what was acknowledged or is on its way, end the predictor."""
         await self.predictions.stop()
         await asyncio.to_thread(self.writer.stop)
+        await asyncio.to_thread(self.traces.stop)

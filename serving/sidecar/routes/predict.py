@@ -35,7 +35,8 @@ def router() -> APIRouter:
         """Forecast one answer's length."""
         began_s = time.perf_counter()
         _check_size(used, [asked])
-        forecast = await used.predictions.one(_prompt(asked))
+        with used.traces.span("predict", items=1):
+            forecast = await used.predictions.one(_prompt(asked))
         used.metrics.prediction_seconds.observe(time.perf_counter() - began_s)
         used.metrics.predictions.labels(forecast.source).inc()
         return JsonResponse(forecast.encoded(b',"model":' + used.predictions.info.encoded))
@@ -60,7 +61,8 @@ def router() -> APIRouter:
 
 
 async def _many(used: Services, prompts: dict[int, PromptIn], faults: dict[int, str]) -> Response:
-    forecasts = await used.predictions.many([_prompt(each) for each in prompts.values()])
+    with used.traces.span("predict", items=len(prompts)):
+        forecasts = await used.predictions.many([_prompt(each) for each in prompts.values()])
     for source in ("model", "prior"):
         count = sum(forecast.source == source for forecast in forecasts)
         used.metrics.predictions.labels(source).inc(count)

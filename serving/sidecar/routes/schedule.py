@@ -22,7 +22,8 @@ def router() -> APIRouter:
         times, the standing plan and the price of its capacity are remembered by its name.
         """
         began_s = time.perf_counter()
-        decision = used.decider.decide(asked)
+        with used.traces.span("schedule", instances=len(asked.instances)):
+            decision = used.decider.decide(asked)
         metrics = used.metrics
         metrics.schedule_seconds.observe(time.perf_counter() - began_s)
         metrics.schedule_waiting.observe(sum(len(each.order) for each in decision.instances))
