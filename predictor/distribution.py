@@ -255,6 +255,17 @@ def log_edges(max_tokens: int = 16384, bins: int = 64) -> Ints:
     return np.array(edges, dtype=np.int64)
 
 
+def mixture(distributions: Sequence[LengthDistribution]) -> LengthDistribution:
+    """One of these, each as likely as the others: exact, on all their edges. O(n * B log B)."""
+    if not distributions:
+        raise DistributionError("a mixture of nothing: give at least one distribution")
+    if len(distributions) == 1:
+        return distributions[0]
+    edges = np.unique(np.concatenate([each.edges for each in distributions]))
+    cdf = np.mean([each.cdf(edges) for each in distributions], axis=0)
+    return LengthDistribution.from_cdf(edges, cdf)
+
+
 def stack(distributions: Sequence[LengthDistribution], bins: int) -> tuple[Floats, Floats]:
     """Edges and CDF as rows, float64[n, bins + 1] each, for the scheduler's length table.
 

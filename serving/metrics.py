@@ -33,6 +33,14 @@ class Metrics:
             "slotwise_request_seconds", "HTTP requests", ("route",), buckets=_SHORT_S,
             registry=registry,
         )  # fmt: skip
+        self.ignored_hints = Counter(
+            "slotwise_ignored_hints", "Headers and fields of clients that could not be read",
+            ("kind",), registry=registry,
+        )  # fmt: skip
+        self.untouched = Counter(
+            "slotwise_untouched_requests", "Completions passed on as they came, unread",
+            registry=registry,
+        )  # fmt: skip
         # Prediction
         self.predictions = Counter(
             "slotwise_predictions", "Prompts answered", ("source",), registry=registry

@@ -24,6 +24,10 @@ class ClassTable:
         self._classes = config.slo_classes()
         self._default = self._classes.get(config.default_class or "", _NO_PROMISE)
 
+    def has(self, name: str) -> bool:
+        """Whether the file names this class."""
+        return name in self._classes
+
     def get(self, name: str | None) -> SloClass:
         """The class of this name, the default for none; one that promises nothing if unknown."""
         return self._default if name is None else self._classes.get(name, _NO_PROMISE)

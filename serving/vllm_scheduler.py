@@ -20,7 +20,11 @@ from scheduler.registry import create_policy
 from scheduler.snapshot import Ints, Limits
 from scheduler.tracker import Arrival
 from scheduler.warmup import warm_up
+from serving.line_log import LineLog
 from serving.priors import ClassPriors
+from serving.settings import load as load_settings
+from serving.shadowlog import ShadowDecision
+from serving.shadowlog import encode as encode_shadow
 from serving.slo_config import load as load_slo_config
 from serving.vllm_metrics import EngineMetrics
 from serving.vllm_queue import PlannedRequestQueue
@@ -31,11 +35,22 @@ logger = logging.getLogger(__name__)
 
 
 class SlotwiseScheduler(TimedScheduler):
-    """vLLM's asynchronous scheduler, told by a Slotwise policy who comes next."""
+    """vLLM's asynchronous scheduler, told by a Slotwise policy who comes next.
+
+    In mode ``shadow`` the policy is asked and not followed; in mode ``off`` this is stock vLLM.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Nothing of ours in mode ``off`` but the stopwatch, so that it helps whatever is wrong."""
+        if load_settings().settings.mode == "off":
+            return TimedScheduler(*args, **kwargs)
+        return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.waiting = PlannedRequestQueue()
+        self._shadow = self._new_shadow()
+        if self.settings.mode == "active":
+            self.waiting = PlannedRequestQueue()
         self._engine_token_budget: int = self.max_num_scheduled_tokens
         slo_config = load_slo_config(self.settings.slo_config)
         self._classes = slo_config.slo_classes()
@@ -79,6 +94,9 @@ class SlotwiseScheduler(TimedScheduler):
         super().shutdown()
         if self.metrics is not None:
             self.metrics.close()
+        if self._shadow is not None:
+            self._shadow.close()
+            self._shadow = None
         self.driver.close()
 
     def add_request(self, request: Request) -> None:
@@ -94,7 +112,10 @@ class SlotwiseScheduler(TimedScheduler):
         if self.requests:
             free = self._kv_tokens(self.kv_cache_manager.block_pool.get_num_free_blocks())
             decision = self.driver.decide(now_s=time.monotonic(), kv_tokens_free=free)
-            self._apply(decision)
+            if self.settings.mode == "active":
+                self._apply(decision)
+            else:
+                self._note(decision)
         return time.perf_counter() - started_s
 
     def after_schedule(self, output: SchedulerOutput) -> None:
@@ -167,7 +188,7 @@ class SlotwiseScheduler(TimedScheduler):
                 max_tokens=request.max_tokens,
                 slo=hints.slo or slo_class.slo,
                 lengths=hints.lengths or self._priors.prior(name, request.max_tokens),
-                priority=request.priority,
+                priority=request.priority if hints.priority is None else hints.priority,
                 class_index=self._class_names.index(name),
             )
         )
@@ -176,6 +197,28 @@ class SlotwiseScheduler(TimedScheduler):
         generated = self.driver.tracker.generated(request_id)
         self._priors.observe(self._class_of.pop(request_id), generated)
         self.driver.tracker.finished(request_id)
+
+    def _new_shadow(self) -> "LineLog[ShadowDecision] | None":
+        log = self.settings.shadow_log
+        if log is None or self.settings.mode != "shadow":
+            return None
+        return LineLog(log, encode_shadow)
+
+    def _note(self, decision: StepDecision) -> None:
+        """Keep what would have been done; vLLM does what it does."""
+        if self._shadow is None or decision is self._applied:
+            return
+        self._applied, ids = decision, self.driver.tracker.request_ids
+        self._shadow.add(
+            ShadowDecision(
+                at_s=time.time(),
+                order=ids(decision.order),
+                arrival=ids(self.driver.tracker.waiting_handles()),
+                preempt=ids(decision.preempt),
+                held=ids(decision.held),
+                token_budget=decision.token_budget,
+            )
+        )
 
     def _apply(self, decision: StepDecision) -> None:
         preempt = [self._request(handle) for handle in decision.preempt.tolist()]

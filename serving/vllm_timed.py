@@ -8,9 +8,9 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 
 from scheduler.latency import StepWork
+from serving.line_log import LineLog
 from serving.settings import load as load_settings
-from serving.steplog import StepRecord
-from serving.steplog_writer import StepLogWriter
+from serving.steplog import StepRecord, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.settings = load_settings().settings
-        self._log = StepLogWriter(self.settings.step_log) if self.settings.step_log else None
+        log = self.settings.step_log
+        self._log = None if log is None else LineLog(log, encode)
         self._in_flight: dict[int, StepInFlight] = {}
         self._last_results_s = 0.0
         # Preemptions since the last step, vLLM's own for want of memory included.

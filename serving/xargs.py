@@ -16,11 +16,15 @@ from scheduler.slo import Slo
 CLASS_KEY = "slotwise_class"
 SLO_KEY = "slotwise_slo_s"
 LENGTHS_KEY = "slotwise_lengths"
+PRIORITY_KEY = "slotwise_priority"
+PREFIX = "slotwise_"
 
 XargValue = str | int | float | list[float]
 
 # "No target" inside the flat list of three; JSON has no infinity.
 _NO_TARGET = -1.0
+# A float holds every whole number up to here.
+_LARGEST_PRIORITY = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +34,26 @@ class Hints:
     slo_class: str | None = None
     slo: Slo | None = None
     lengths: LengthDistribution | None = None
+    priority: int | None = None
     invalid: int = 0
 
 
 def encode(
-    *, slo_class: str, slo: Slo | None = None, lengths: LengthDistribution | None = None
+    *,
+    slo_class: str,
+    slo: Slo | None = None,
+    lengths: LengthDistribution | None = None,
+    priority: int | None = None,
 ) -> dict[str, XargValue]:
-    """Return the ``vllm_xargs`` entries for one request."""
+    """Return the ``vllm_xargs`` entries for one request; ``priority`` as in vLLM."""
     xargs: dict[str, XargValue] = {CLASS_KEY: slo_class}
     if slo is not None:
         targets = (slo.ttft_s, slo.tpot_s, slo.e2e_s)
         xargs[SLO_KEY] = [_NO_TARGET if target is None else target for target in targets]
     if lengths is not None:
         xargs[LENGTHS_KEY] = lengths.to_floats()
+    if priority is not None:
+        xargs[PRIORITY_KEY] = priority
     return xargs
 
 
@@ -56,7 +67,9 @@ def decode(extra_args: Mapping[str, object] | None) -> Hints:
         slo_class, invalid = None, invalid + 1
     slo, bad_slo = _slo(extra_args.get(SLO_KEY))
     lengths, bad_lengths = _lengths(extra_args.get(LENGTHS_KEY))
-    return Hints(slo_class, slo, lengths, invalid + bad_slo + bad_lengths)
+    priority, bad_priority = _whole(extra_args.get(PRIORITY_KEY))
+    invalid += bad_slo + bad_lengths + bad_priority
+    return Hints(slo_class, slo, lengths, priority, invalid)
 
 
 def _numbers(value: object) -> Sequence[float] | None:
@@ -89,3 +102,11 @@ def _lengths(value: object) -> tuple[LengthDistribution | None, int]:
         return LengthDistribution.from_floats(numbers), 0
     except DistributionError:
         return None, 1
+
+
+def _whole(value: object) -> tuple[int | None, int]:
+    if value is None:
+        return None, 0
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _LARGEST_PRIORITY:
+        return None, 1
+    return value, 0

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from predictor.errors import SlotwiseError
-from serving.cli import bench, config, model, sidecar, simulate, train
+from serving.cli import bench, config, model, serve, sidecar, simulate, train
 
 app = typer.Typer(
     name="slotwise",
@@ -22,6 +22,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(config.app, name="config")
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
+app.command("serve", context_settings=serve.CONTEXT)(serve.serve)
 app.command("sidecar")(sidecar.sidecar)
 app.command("simulate")(simulate.simulate)
 app.command("capacity")(simulate.capacity)

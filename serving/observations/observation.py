@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from predictor.distribution import LengthDistribution
+from scheduler.slo import Slo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,3 +41,18 @@ def pit(lengths: LengthDistribution, tokens: int) -> float:
     """Chance of fewer tokens than came, plus half the chance of just as many."""
     value = float(lengths.cdf(tokens - 0.5))
     return value if math.isfinite(value) else 0.0
+
+
+def judged(
+    slo: Slo, ttft_s: float | None, tpot: float | None, e2e_s: float | None
+) -> tuple[bool | None, str | None]:
+    """Whether the promise was kept, and which targets were missed; a time not told is a miss."""
+    if slo.empty or (ttft_s is None and e2e_s is None):
+        return None, None
+    pairs = (("ttft", slo.ttft_s, ttft_s), ("tpot", slo.tpot_s, tpot), ("e2e", slo.e2e_s, e2e_s))
+    missed = [
+        kind
+        for kind, target, measured in pairs
+        if target is not None and (math.inf if measured is None else measured) > target
+    ]
+    return not missed, " ".join(missed) or None

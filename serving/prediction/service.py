@@ -183,9 +183,10 @@ class PredictionService:
         """Predict for one prompt."""
         return (await self._ask([prompt], self._deadlines.one_s))[0]
 
-    async def many(self, prompts: Sequence[Prompt]) -> list[Forecast]:
-        """Predict for many, in order."""
-        return await self._ask(prompts, self._deadlines.bulk_s) if prompts else []
+    async def many(self, prompts: Sequence[Prompt], *, urgent: bool = False) -> list[Forecast]:
+        """Predict for many, in order; ``urgent``: in the time that one may take."""
+        within_s = self._deadlines.one_s if urgent else self._deadlines.bulk_s
+        return await self._ask(prompts, within_s) if prompts else []
 
     def prior(self, prompt: Prompt) -> Forecast:
         """The forecast of the prompt's class."""

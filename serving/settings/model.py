@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBIBYTE = 1 << 20
 
+Mode = Literal["active", "shadow", "off"]
+
 
 def data_folder() -> Path:
     """Where state lives that is nobody's cache: ``$XDG_DATA_HOME/slotwise``."""
@@ -32,11 +34,18 @@ class Settings(BaseSettings):
 
     # Scheduling
     policy: str = Field(default="slotwise", description="scheduling policy")
+    mode: Mode = Field(
+        default="active",
+        description="active; shadow decides and records, and serves in arrival order; off",
+    )
     time_box_ms: float = Field(default=10.0, gt=0, description="longest a decision may take")
     slo_config: Path | None = Field(
         default=None, description="file with the SLO classes; read anew when it changes"
     )
     step_log: Path | None = Field(default=None, description="file for one line per engine step")
+    shadow_log: Path | None = Field(
+        default=None, description="file for what would have been decided, in mode shadow"
+    )
     engine_metrics_port: int | None = Field(
         default=None,
         ge=0,

@@ -1,7 +1,6 @@
 """Takes in what became of requests: judges it, stores it, learns from it."""
 
 import asyncio
-import math
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from predictor.distribution import LengthDistribution
 from scheduler.slo import Slo, tpot_s
 from serving.metrics import Metrics
-from serving.observations.observation import Observation, pit
+from serving.observations.observation import Observation, judged, pit
 from serving.observations.writer import ObservationWriter, Outcome
 from serving.priors import ClassPriors
 from serving.sidecar.live import LiveState
@@ -58,7 +57,7 @@ class Recorder:
         tpot = None
         if ttft is not None and e2e is not None:
             tpot = tpot_s(e2e_s=e2e, ttft_s=ttft, output_tokens=asked.output_tokens)
-        met, violated = _judged(_slo(asked, slo_class.slo), ttft, tpot, e2e)
+        met, violated = judged(_slo(asked, slo_class.slo), ttft, tpot, e2e)
         return Observation(
             id=asked.id or uuid.uuid4().hex,
             at_s=self.clock() if asked.at_unix_ms is None else asked.at_unix_ms / 1e3,
@@ -90,18 +89,3 @@ def _slo(asked: ObservationIn, default: Slo) -> Slo:
         tpot_s=target_seconds(asked.slo_tpot_ms),
         e2e_s=target_seconds(asked.slo_e2e_ms),
     )
-
-
-def _judged(
-    slo: Slo, ttft_s: float | None, tpot: float | None, e2e_s: float | None
-) -> tuple[bool | None, str | None]:
-    """Whether the promise was kept, and which targets were missed; a time not told is a miss."""
-    if slo.empty or (ttft_s is None and e2e_s is None):
-        return None, None
-    pairs = (("ttft", slo.ttft_s, ttft_s), ("tpot", slo.tpot_s, tpot), ("e2e", slo.e2e_s, e2e_s))
-    missed = [
-        kind
-        for kind, target, measured in pairs
-        if target is not None and (math.inf if measured is None else measured) > target
-    ]
-    return not missed, " ".join(missed) or None

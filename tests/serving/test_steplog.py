@@ -4,7 +4,7 @@ import pytest
 
 from predictor.errors import InputError
 from serving.steplog import StepRecord, encode, read
-from serving.steplog_writer import StepLogWriter
+from serving.line_log import LineLog
 
 
 def record(at_s=1.0, **changes):
@@ -52,7 +52,7 @@ def test_no_file_is_no_records(tmp_path):
 
 def test_the_writer_writes_everything(tmp_path):
     file = tmp_path / "steps.jsonl"
-    writer = StepLogWriter(file)
+    writer = LineLog(file, encode)
     for number in range(100):
         writer.add(record(float(number)))
     writer.close()

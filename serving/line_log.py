@@ -1,25 +1,30 @@
-"""Writes step records to a file without making the engine wait for the disk."""
+"""Writes records to a file without making the engine wait for the disk."""
 
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Generic, TextIO, TypeVar
 
-from serving.steplog import StepRecord, encode
+Record = TypeVar("Record")
 
 _FLUSH_EVERY_S = 0.5
 
 
-class StepLogWriter:
-    """Appends records in the background every half second; a dying engine loses no more."""
+class LineLog(Generic[Record]):
+    """Appends records in the background every half second; a dying engine loses no more.
 
-    def __init__(self, path: Path) -> None:
+    ``encode`` makes lines of several.
+    """
+
+    def __init__(self, path: Path, encode: Callable[[Sequence[Record]], str]) -> None:
         self._path = path
-        self._pending: list[StepRecord] = []
+        self._encode = encode
+        self._pending: list[Record] = []
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="slotwise-steplog", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="slotwise-log", daemon=True)
         self._thread.start()
 
-    def add(self, record: StepRecord) -> None:
+    def add(self, record: Record) -> None:
         """Queue one record. Cost: a list append."""
         self._pending.append(record)
 
@@ -37,5 +42,5 @@ class StepLogWriter:
     def _write(self, file: TextIO) -> None:
         records, self._pending = self._pending, []
         if records:
-            file.write(encode(records))
+            file.write(self._encode(records))
             file.flush()

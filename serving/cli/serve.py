@@ -1,0 +1,51 @@
+"""``slotwise serve``: vLLM's own OpenAI server, scheduled by Slotwise."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_CONFIG = "Settings file (YAML, TOML or JSON); SLOTWISE_* variables and flags win over it."
+_MODEL = "Known name, local folder or hub id."
+_MODE = "active; shadow: decide and record, serve in arrival order; off: stock vLLM."
+_PREDICTOR = "Folder of the trained predictor; without one, class priors answer."
+_SLOS = "File with the SLO classes; read anew when it changes."
+
+CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def serve(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help=_MODEL)],
+    config: Annotated[Path | None, typer.Option("--slotwise-config", help=_CONFIG)] = None,
+    mode: Annotated[str | None, typer.Option(help=_MODE)] = None,
+    policy: Annotated[str | None, typer.Option(help="Scheduling policy.")] = None,
+    predictor: Annotated[Path | None, typer.Option(help=_PREDICTOR)] = None,
+    slo_config: Annotated[Path | None, typer.Option(help=_SLOS)] = None,
+) -> None:
+    """Start vLLM's OpenAI server with Slotwise in it; every other flag is vLLM's own."""
+    from scheduler.registry import PolicyName  # noqa: PLC0415
+    from serving import vllm_releases  # noqa: PLC0415
+    from serving.models import resolve  # noqa: PLC0415
+    from serving.serve import launch  # noqa: PLC0415
+    from serving.settings import load  # noqa: PLC0415
+    from serving.slo_config import load as load_slos  # noqa: PLC0415
+
+    flags = {"mode": mode, "policy": policy, "predictor": predictor, "slo_config": slo_config}
+    settings = load(config, flags).settings
+    PolicyName.parse(settings.policy)
+    load_slos(settings.slo_config)
+    if settings.mode != "off":
+        vllm_releases.check(vllm_releases.installed())
+    told = {f"SLOTWISE_{name.upper()}": _absolute(v) for name, v in flags.items() if v is not None}
+    if config is not None:
+        told["SLOTWISE_CONFIG"] = str(config.resolve())
+    started = launch(resolve(model), context.args, settings, told=told)
+    # vLLM takes this process over: its signals, its output and its status are the user's.
+    os.execve(started.command[0], list(started.command), dict(started.environment))  # noqa: S606
+
+
+def _absolute(value: str | Path) -> str:
+    """vLLM's processes may work in another folder."""
+    return str(value.resolve()) if isinstance(value, Path) else value

@@ -1,0 +1,98 @@
+"""``--middleware serving.middleware.asgi.SlotwiseMiddleware``: Slotwise in front of vLLM's server.
+
+Completions get a promise and a forecast on their way to the scheduler; everything else, and
+whatever cannot be read, passes untouched. A fault in here never costs a request.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from predictor.errors import SlotwiseError
+from serving.metrics import CONTENT_TYPE
+from serving.middleware.body import PATHS, CompletionBody
+from serving.middleware.passage import Watch, upload, with_length
+from serving.middleware.services import MiddlewareServices, Ticket
+from serving.settings import load as load_settings
+
+logger = logging.getLogger(__name__)
+
+METRICS_PATH = "/slotwise/metrics"
+
+
+class SlotwiseMiddleware:
+    """Wraps vLLM's application; starts and stops with it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._services: MiddlewareServices | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, with what the scheduler should know of it."""
+        services = self._services
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, self._along(send))
+        elif services is None or scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif (path := _path(scope)) == METRICS_PATH:
+            response = Response(services.metrics.rendered(), media_type=CONTENT_TYPE)
+            await response(scope, receive, send)
+        elif path in PATHS and scope["method"] == "POST":
+            await self._completion(services, path, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _along(self, send: Send) -> Send:
+        """Start before the server says that it is ready, stop once it has ended."""
+
+        async def along(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                try:
+                    self._services = MiddlewareServices.of(load_settings().settings)
+                    await self._services.start()
+                except SlotwiseError as error:
+                    message = {"type": "lifespan.startup.failed", "message": f"Slotwise: {error}"}
+            elif message["type"].startswith("lifespan.shutdown") and self._services is not None:
+                services, self._services = self._services, None
+                await services.stop()
+            await send(message)
+
+        return along
+
+    async def _completion(
+        self, services: MiddlewareServices, path: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        read = await upload(receive, max_bytes=services.settings.max_body_bytes)
+        body = CompletionBody.parse(read.body, path=path) if read.whole else None
+        if body is None:
+            services.metrics.untouched.inc()
+            await self._app(scope, read.replayed(receive), send)
+            return
+        # Counted from here on: what the forecast takes is part of the wait.
+        watch = Watch(send)
+        ticket = await services.ticket(scope["headers"], body)
+        fresh = ticket.encoded()
+        scope = {**with_length(scope, len(fresh)), "state": scope.get("state", {})}
+        await self._app(scope, read.replayed(receive, body=fresh), watch.send)
+        _note(services, ticket, watch, scope["state"])
+
+
+def _note(
+    services: MiddlewareServices, ticket: Ticket, watch: Watch, state: Mapping[str, Any]
+) -> None:
+    """Of one answer that came whole its length is known; of several only their sum is."""
+    usage = getattr(state.get("request_metadata"), "final_usage_info", None)
+    if usage is None or watch.status != 200 or not watch.complete or ticket.body.answers != 1:
+        return
+    tokens = usage.completion_tokens or 0
+    if tokens > 0 and watch.first_s is not None:
+        services.finished(ticket, watch, input_tokens=usage.prompt_tokens, tokens=tokens)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))

@@ -1,0 +1,158 @@
+"""What the middleware needs, put together from the settings; started and stopped with vLLM."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from predictor.distribution import LengthDistribution, mixture
+from predictor.prompt import Prompt
+from scheduler.slo import tpot_s
+from serving.metrics import Metrics
+from serving.middleware.body import CompletionBody
+from serving.middleware.passage import Watch
+from serving.middleware.promise import Promise, promise_of
+from serving.observations.observation import Observation, judged, pit
+from serving.observations.spool import Spool
+from serving.observations.store import ObservationStore, Retention
+from serving.observations.writer import ObservationWriter
+from serving.prediction.forecast import Source
+from serving.prediction.service import PredictionService
+from serving.priors import ClassPriors
+from serving.settings import Settings
+from serving.slo_classes import SloClasses
+from serving.xargs import encode
+
+logger = logging.getLogger(__name__)
+
+# Prompts of one request that are looked at; what more there are get the mixture of these.
+_MOST_PROMPTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A request as it goes to the engine."""
+
+    body: CompletionBody
+    promise: Promise
+    lengths: LengthDistribution
+    source: Source
+
+    def encoded(self) -> bytes:
+        """Its body with class, promise, priority and forecast for the scheduler."""
+        return self.body.with_xargs(
+            encode(
+                slo_class=self.promise.slo_class.name,
+                slo=self.promise.slo,
+                lengths=self.lengths,
+                priority=self.promise.priority,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MiddlewareServices:
+    """The collaborators of one API server process."""
+
+    settings: Settings
+    classes: SloClasses
+    priors: ClassPriors
+    metrics: Metrics
+    predictions: PredictionService
+    writer: ObservationWriter
+
+    @classmethod
+    def of(cls, settings: Settings) -> "MiddlewareServices":
+        """Put together; raises ``ConfigError``. Nothing runs yet."""
+        metrics, priors = Metrics(), ClassPriors()
+        classes = SloClasses(
+            settings.slo_config,
+            on_reload=lambda good: metrics.slo_reloads.labels("ok" if good else "refused").inc(),
+        )
+        writer = ObservationWriter(
+            ObservationStore.open(settings.database_url.get_secret_value()),
+            Spool(settings.spool, max_bytes=settings.spool_bytes),
+            retention=Retention(settings.retention_days, settings.retention_rows),
+            on_outcome=lambda outcome, rows: metrics.observations.labels(outcome).inc(rows),
+        )
+        predictions = PredictionService.of(
+            settings, priors=priors, events=metrics, on_change=metrics.model_changed
+        )
+        metrics.prediction_queue.set_function(lambda: predictions.queued)
+        metrics.spooled.set_function(lambda: writer.spooled)
+        metrics.database_up.set_function(lambda: float(writer.up))
+        return cls(settings, classes, priors, metrics, predictions, writer)
+
+    async def start(self) -> None:
+        """Load the model; without one class priors answer."""
+        self.writer.start()
+        await self.predictions.start()
+
+    async def stop(self) -> None:
+        """Write what is on its way, end the predictor."""
+        await self.predictions.stop()
+        await asyncio.to_thread(self.writer.stop)
+
+    async def ticket(
+        self, headers: Iterable[tuple[bytes, bytes]], body: CompletionBody
+    ) -> Ticket:
+        """Read the promise and forecast the answer. Never raises for what a client sent."""
+        promise = promise_of(headers, body.fields, self.classes.table)
+        for kind in promise.ignored:
+            self.metrics.ignored_hints.labels(kind).inc()
+        prompts = [self._prompt(text, promise, body) for text in body.texts[:_MOST_PROMPTS]]
+        began_s = time.perf_counter()
+        # Token ids have no text to judge by.
+        told = [prompt for prompt in prompts if prompt.text]
+        forecasts = await self.predictions.many(told, urgent=True)
+        forecasts += [self.predictions.prior(each) for each in prompts if not each.text]
+        self.metrics.prediction_seconds.observe(time.perf_counter() - began_s)
+        for forecast in forecasts:
+            self.metrics.predictions.labels(forecast.source).inc()
+        lengths = mixture([forecast.lengths for forecast in forecasts])
+        source: Source = "model" if all(f.source == "model" for f in forecasts) else "prior"
+        return Ticket(body, promise, lengths, source)
+
+    def finished(self, ticket: Ticket, watch: Watch, *, input_tokens: int, tokens: int) -> None:
+        """Note what became of a request that was answered whole; stored off the event loop."""
+        assert watch.first_s is not None and watch.last_s is not None
+        ttft_s, e2e_s = watch.first_s - watch.began_s, watch.last_s - watch.began_s
+        tpot = tpot_s(e2e_s=e2e_s, ttft_s=ttft_s, output_tokens=tokens)
+        met, violated = judged(ticket.promise.slo, ttft_s, tpot, e2e_s)
+        name = ticket.promise.slo_class.name
+        info = self.predictions.info
+        row = Observation(
+            id=uuid.uuid4().hex,
+            at_s=time.time(),
+            slo_class=name,
+            output_tokens=tokens,
+            llm=ticket.body.model,
+            input_tokens=input_tokens,
+            lengths=tuple(ticket.lengths.to_floats()),
+            predicted_mean=ticket.lengths.mean,
+            predicted_median=float(ticket.lengths.quantile(0.5)),
+            pit=pit(ticket.lengths, tokens),
+            ttft_s=ttft_s,
+            tpot_s=tpot,
+            e2e_s=e2e_s,
+            met=met,
+            violated=violated,
+            model_name=info.name,
+            model_version=info.version,
+            source=ticket.source,
+            prompt=ticket.body.texts[0] if self.settings.store_prompts else None,
+        )
+        self.priors.observe(name, tokens)
+        self.metrics.finished(row, slo_class=name)
+        self.writer.submit([row])
+
+    def _prompt(self, text: str, promise: Promise, body: CompletionBody) -> Prompt:
+        return Prompt(
+            text=text[: self.settings.max_prompt_characters],
+            task=promise.slo_class.name,
+            max_tokens=body.max_tokens,
+            llm=body.model,
+            temperature=body.temperature,
+        )

@@ -1,0 +1,48 @@
+"""The command line of vLLM's own server with Slotwise in it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from predictor.errors import ConfigError
+from serving.engine import layout
+from serving.engine.config import VLLM_SERVER
+from serving.settings import Settings
+
+SCHEDULER = "serving.vllm_scheduler.SlotwiseScheduler"
+MIDDLEWARE = "serving.middleware.asgi.SlotwiseMiddleware"
+
+# What a user who gives one of these cannot have meant together with `slotwise serve`.
+_OURS = ("--scheduler-cls", "--scheduler_cls", "--model", "--no-async-scheduling")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to run: a command and its environment."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def launch(
+    model: str, flags: Sequence[str], settings: Settings, *, told: Mapping[str, str]
+) -> Launch:
+    """vLLM's server for ``model`` with all ``flags``; ``told`` are our variables from flags.
+
+    Raises ``ConfigError`` for a flag that would take our part out again.
+    """
+    for flag in flags:
+        name = flag.partition("=")[0]
+        if name in _OURS:
+            raise ConfigError(
+                f"{name} is what `slotwise serve` sets itself: leave it out, or start vLLM "
+                "without `slotwise serve`"
+            )
+    ours: tuple[str, ...] = ()
+    if settings.mode != "off":
+        ours = ("--scheduler-cls", SCHEDULER, "--middleware", MIDDLEWARE)
+    spread = [text for option in layout.arguments(None).items() for text in option]
+    return Launch(
+        command=(*VLLM_SERVER, "--model", model, *ours, *spread, *flags),
+        environment={**os.environ, **layout.environment(None), **told},
+    )

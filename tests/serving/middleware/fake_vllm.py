@@ -1,0 +1,45 @@
+"""An application that answers as vLLM's server does, and shows what reached it."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
+
+PATHS = ["/v1/completions", "/v1/chat/completions"]
+
+
+class FakeVllm:
+    """``seen`` are the bodies of completions; a body may ask for ``tokens`` and a ``status``."""
+
+    def __init__(self):
+        self.seen = []
+        routes = [Route(path, self.complete, methods=["POST"]) for path in PATHS]
+        self.app = Starlette(routes=[*routes, Route("/{rest:path}", self.other)])
+
+    async def complete(self, request: Request):
+        raw = await request.body()
+        assert int(request.headers["content-length"]) == len(raw)
+        try:
+            asked = json.loads(raw)
+        except ValueError:
+            self.seen.append(raw)
+            return JSONResponse({"error": "no JSON"}, 400)
+        self.seen.append(asked)
+        tokens = asked.get("tokens", 5) if isinstance(asked, dict) else 5
+        usage = SimpleNamespace(prompt_tokens=3, completion_tokens=tokens)
+        request.state.request_metadata = SimpleNamespace(final_usage_info=usage)
+        if isinstance(asked, dict) and asked.get("stream"):
+            return StreamingResponse(self.chunks(tokens), media_type="text/event-stream")
+        return JSONResponse({"tokens": tokens}, asked.get("status", 200))
+
+    async def chunks(self, tokens):
+        for number in range(tokens):
+            await asyncio.sleep(0.01)
+            yield f"data: {number}\n\n"
+
+    async def other(self, request: Request):
+        return JSONResponse({"path": request.url.path})
