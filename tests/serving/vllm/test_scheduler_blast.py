@@ -10,15 +10,13 @@ from collections import deque
 import numpy as np
 import pytest
 
-from predictor.distribution import LengthDistribution
+from vllm_steps import LATENCY, SLOTS, new_request, run_step
+
 from scheduler.decision import Plan, StepDecision
-from scheduler.latency import StepLatency
-from serving.xargs import encode
 
 pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
 pytestmark = pytest.mark.engine
 
-SLOTS = 4
 BLASTED = (
     "slotwise",
     "sjf",
@@ -33,7 +31,6 @@ BLASTED = (
     "past-future",
     "chaos",
 )
-LATENCY = StepLatency.linear(step_s=1e-3, decode_s=1e-4, prompt_token_s=1e-5)
 
 
 class Chaos:
@@ -63,88 +60,6 @@ class Chaos:
             token_budget=budget,
             stands=False,
         )
-
-
-@pytest.fixture
-def make_scheduler(monkeypatch, model_folder):
-    from vllm.engine.arg_utils import EngineArgs
-    from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
-    from vllm.v1.structured_output import StructuredOutputManager
-
-    from serving.vllm_scheduler import SlotwiseScheduler
-
-    def make(policy_name="slotwise", *, policy=None, blocks=200, caching=False):
-        import torch
-
-        monkeypatch.setenv("SLOTWISE_POLICY", policy_name)
-        # A machine that is busy with other things is no fault of a policy.
-        monkeypatch.setenv("SLOTWISE_TIME_BOX_MS", "10000")
-        config = EngineArgs(
-            model=str(model_folder),
-            max_num_seqs=SLOTS,
-            max_model_len=512,
-            max_num_batched_tokens=128,
-            enable_prefix_caching=caching,
-            enforce_eager=True,
-            async_scheduling=True,
-        ).create_engine_config()
-        config.cache_config.num_gpu_blocks = blocks
-        spec = FullAttentionSpec(block_size=16, num_kv_heads=1, head_size=16, dtype=torch.bfloat16)
-        scheduler = SlotwiseScheduler(
-            vllm_config=config,
-            kv_cache_config=KVCacheConfig(
-                num_blocks=blocks,
-                kv_cache_tensors=[],
-                kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)],
-            ),
-            structured_output_manager=StructuredOutputManager(config),
-            block_size=16,
-        )
-        scheduler.driver._refit.latest = LATENCY
-        if policy is not None:
-            scheduler.driver.policy = policy
-        return scheduler
-
-    return make
-
-
-def new_request(name, rng):
-    from vllm.sampling_params import SamplingParams
-    from vllm.v1.request import Request
-
-    tokens = rng.randint(1, 40)
-    task = rng.choice(["code", "chat"])
-    xargs = encode(slo_class=task, lengths=LengthDistribution.point(tokens))
-    if rng.random() < 0.2:
-        xargs = rng.choice([{}, {"slotwise_lengths": [1, -2]}, {"slotwise_slo_s": "x"}])
-    params = SamplingParams(max_tokens=tokens, ignore_eos=True, extra_args=xargs)
-    return Request(name, [1] * rng.randint(1, 300), params, None)
-
-
-def run_step(scheduler, in_flight, *, lag):
-    """Schedule one step and hand in the results of the one ``lag`` steps ago."""
-    from vllm.v1.outputs import ModelRunnerOutput
-
-    output = scheduler.schedule()
-    done = {
-        name: not scheduler.requests[name].is_prefill_chunk for name in output.num_scheduled_tokens
-    }
-    in_flight.append((output, done))
-    finished = []
-    while len(in_flight) > lag:
-        output, done = in_flight.popleft()
-        names = list(output.num_scheduled_tokens)
-        results = scheduler.update_from_output(
-            output,
-            ModelRunnerOutput(
-                req_ids=names,
-                req_id_to_index={name: i for i, name in enumerate(names)},
-                sampled_token_ids=[[7] if done[name] else [] for name in names],
-            ),
-        )
-        for client in results.values():
-            finished += [o.request_id for o in client.outputs if o.finish_reason is not None]
-    return finished
 
 
 def check(scheduler, live):

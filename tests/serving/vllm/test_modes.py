@@ -1,0 +1,58 @@
+"""Shadow decides and serves as vLLM does; off is vLLM."""
+
+import random
+from collections import deque
+
+import pytest
+from vllm_steps import new_request, run_step
+
+from serving import shadowlog
+
+pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
+pytestmark = pytest.mark.engine
+
+
+def served(scheduler, steps=400, seed=3):
+    """Who computed how much in each step, of requests that come and end at random."""
+    rng, in_flight, log = random.Random(seed), deque(), []
+    for step in range(steps):
+        if step < steps // 2 and rng.random() < 0.3:
+            scheduler.add_request(new_request(f"r{step}", rng))
+        run_step(scheduler, in_flight, lag=1)
+        log.append(dict(in_flight[-1][0].num_scheduled_tokens))
+    return log
+
+
+def test_shadow_serves_as_stock_vllm_and_notes_what_it_would_have_done(
+    make_scheduler, monkeypatch, tmp_path
+):
+    file = tmp_path / "shadow.jsonl"
+    monkeypatch.setenv("SLOTWISE_SHADOW_LOG", str(file))
+    shadow = make_scheduler("slotwise", mode="shadow", blocks=60)
+    stock = make_scheduler("slotwise", mode="off", blocks=60)
+    assert served(shadow) == served(stock)
+    assert shadow.fallbacks == 0
+    assert len(shadow.driver.tracker) == 0
+    shadow.shutdown()
+    decisions = list(shadowlog.read(file))
+    assert len(decisions) > 50
+    assert any(decision.differs for decision in decisions)
+    assert all(
+        set(decision.arrival) <= set(decision.order) | set(decision.held) for decision in decisions
+    )
+
+
+def test_active_serves_otherwise(make_scheduler):
+    active = make_scheduler("slotwise", mode="active", blocks=60)
+    stock = make_scheduler("slotwise", mode="off", blocks=60)
+    assert served(active) != served(stock)
+
+
+def test_off_is_vllms_own_scheduler(make_scheduler):
+    from serving.vllm_scheduler import SlotwiseScheduler
+    from serving.vllm_timed import TimedScheduler
+
+    scheduler = make_scheduler(mode="off")
+    assert type(scheduler) is TimedScheduler
+    assert not isinstance(scheduler, SlotwiseScheduler)
+    assert type(scheduler.waiting).__module__.startswith("vllm.")
