@@ -24,7 +24,7 @@ XargValue = str | int | float | list[float]
 # "No target" inside the flat list of three; JSON has no infinity.
 _NO_TARGET = -1.0
 # A float holds every whole number up to here.
-_LARGEST_PRIORITY = 2**53
+LARGEST_PRIORITY = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,6 @@ def _lengths(value: object) -> tuple[LengthDistribution | None, int]:
 def _whole(value: object) -> tuple[int | None, int]:
     if value is None:
         return None, 0
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _LARGEST_PRIORITY:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST_PRIORITY:
         return None, 1
     return value, 0

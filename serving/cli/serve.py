@@ -43,7 +43,7 @@ def serve(
         told["SLOTWISE_CONFIG"] = str(config.resolve())
     started = launch(resolve(model), context.args, settings, told=told)
     # vLLM takes this process over: its signals, its output and its status are the user's.
-    os.execve(started.command[0], list(started.command), dict(started.environment))  # noqa: S606
+    os.execve(started.command[0], list(started.command), dict(started.environment))
 
 
 def _absolute(value: str | Path) -> str:

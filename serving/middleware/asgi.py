@@ -4,7 +4,6 @@ Completions get a promise and a forecast on their way to the scheduler; everythi
 whatever cannot be read, passes untouched. A fault in here never costs a request.
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from predictor.errors import SlotwiseError
 from serving.metrics import CONTENT_TYPE
 from serving.middleware.body import PATHS, CompletionBody
 from serving.middleware.passage import Watch, upload, with_length
@@ -51,17 +49,25 @@ class SlotwiseMiddleware:
 
         async def along(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                try:
-                    self._services = MiddlewareServices.of(load_settings().settings)
-                    await self._services.start()
-                except SlotwiseError as error:
-                    message = {"type": "lifespan.startup.failed", "message": f"Slotwise: {error}"}
-            elif message["type"].startswith("lifespan.shutdown") and self._services is not None:
-                services, self._services = self._services, None
-                await services.stop()
+                # What raises here ends the server: it says so itself and cleans up.
+                await self._start()
+            elif message["type"].startswith("lifespan.shutdown"):
+                await self._stop()
             await send(message)
 
         return along
+
+    async def _start(self) -> None:
+        settings = load_settings().settings
+        if settings.mode != "off":
+            services = MiddlewareServices.of(settings)
+            await services.start()
+            self._services = services
+
+    async def _stop(self) -> None:
+        services, self._services = self._services, None
+        if services is not None:
+            await services.stop()
 
     async def _completion(
         self, services: MiddlewareServices, path: str, scope: Scope, receive: Receive, send: Send

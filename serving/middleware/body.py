@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from serving.xargs import XargValue
+from serving.xargs import PREFIX, XargValue
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 PATHS = frozenset({CHAT, COMPLETIONS})
@@ -14,8 +14,9 @@ PATHS = frozenset({CHAT, COMPLETIONS})
 
 @dataclass(frozen=True, slots=True)
 class CompletionBody:
-    """``fields`` as the client sent them; ``texts`` are its prompts, of token ids nothing."""
+    """``fields`` of what the client sent; ``texts`` are its prompts, of token ids nothing."""
 
+    raw: bytes
     fields: Mapping[str, Any]
     texts: tuple[str, ...]
 
@@ -29,7 +30,7 @@ class CompletionBody:
         if not isinstance(fields, dict):
             return None
         texts = _chat_texts(fields) if path == CHAT else _prompt_texts(fields.get("prompt"))
-        return None if texts is None else cls(fields, texts)
+        return None if texts is None else cls(raw, fields, texts)
 
     @property
     def answers(self) -> int:
@@ -62,12 +63,12 @@ class CompletionBody:
     def with_xargs(self, xargs: Mapping[str, XargValue]) -> bytes:
         """The body with these entries of ``vllm_xargs``; the client's own keys of ours are gone."""
         theirs = self.fields.get("vllm_xargs")
-        kept = (
-            {k: v for k, v in theirs.items() if not str(k).startswith("slotwise_")}
-            if isinstance(theirs, dict)
-            else {}
-        )
-        return orjson.dumps({**self.fields, "vllm_xargs": {**kept, **xargs}})
+        theirs = theirs if isinstance(theirs, dict) else {}
+        kept = {name: value for name, value in theirs.items() if not name.startswith(PREFIX)}
+        try:
+            return orjson.dumps({**self.fields, "vllm_xargs": {**kept, **xargs}})
+        except orjson.JSONEncodeError:
+            return self.raw  # what is nested deeper than can be written goes as it came
 
 
 def _chat_texts(fields: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from scheduler.slo import Slo, SloClass
 from serving.slo_classes import ClassTable
-from serving.xargs import decode
+from serving.xargs import LARGEST_PRIORITY, decode
 
 # llm-d's spellings, its deprecated ones, and ours for what nobody else has.
 _TTFT = (b"x-llm-d-slo-ttft-ms", b"x-slo-ttft-ms")
@@ -99,10 +99,13 @@ def _class_of(
     tier = body.get("service_tier")
     named = [("class", objective), ("class", hinted), ("service_tier", tier)]
     for kind, name in named:
-        if not name or (kind == "service_tier" and name in _USUAL_TIERS):
+        if not name:
             continue
-        if isinstance(name, str) and classes.has(name):
-            return classes.get(name)
+        if isinstance(name, str):
+            if kind == "service_tier" and name in _USUAL_TIERS:
+                continue
+            if classes.has(name):
+                return classes.get(name)
         reading.ignored.append(kind)
     return classes.get(None)
 
@@ -129,9 +132,9 @@ def _priority(reading: _Reading, body: Mapping[str, Any], slo_class: SloClass) -
 def _whole(value: object) -> int | None:
     if isinstance(value, bytes):
         try:
-            return int(value)
+            value = int(value)
         except ValueError:
             return None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if abs(value) <= LARGEST_PRIORITY else None

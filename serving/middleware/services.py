@@ -95,9 +95,7 @@ class MiddlewareServices:
         await self.predictions.stop()
         await asyncio.to_thread(self.writer.stop)
 
-    async def ticket(
-        self, headers: Iterable[tuple[bytes, bytes]], body: CompletionBody
-    ) -> Ticket:
+    async def ticket(self, headers: Iterable[tuple[bytes, bytes]], body: CompletionBody) -> Ticket:
         """Read the promise and forecast the answer. Never raises for what a client sent."""
         promise = promise_of(headers, body.fields, self.classes.table)
         for kind in promise.ignored:
@@ -117,7 +115,8 @@ class MiddlewareServices:
 
     def finished(self, ticket: Ticket, watch: Watch, *, input_tokens: int, tokens: int) -> None:
         """Note what became of a request that was answered whole; stored off the event loop."""
-        assert watch.first_s is not None and watch.last_s is not None
+        assert watch.first_s is not None
+        assert watch.last_s is not None
         ttft_s, e2e_s = watch.first_s - watch.began_s, watch.last_s - watch.began_s
         tpot = tpot_s(e2e_s=e2e_s, ttft_s=ttft_s, output_tokens=tokens)
         met, violated = judged(ticket.promise.slo, ttft_s, tpot, e2e_s)

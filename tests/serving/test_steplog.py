@@ -3,8 +3,8 @@
 import pytest
 
 from predictor.errors import InputError
-from serving.steplog import StepRecord, encode, read
 from serving.line_log import LineLog
+from serving.steplog import StepRecord, encode, read
 
 
 def record(at_s=1.0, **changes):

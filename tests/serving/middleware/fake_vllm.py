@@ -29,10 +29,12 @@ class FakeVllm:
             self.seen.append(raw)
             return JSONResponse({"error": "no JSON"}, 400)
         self.seen.append(asked)
-        tokens = asked.get("tokens", 5) if isinstance(asked, dict) else 5
+        if not isinstance(asked, dict):
+            return JSONResponse({"error": "no object"}, 400)
+        tokens = asked.get("tokens", 5)
         usage = SimpleNamespace(prompt_tokens=3, completion_tokens=tokens)
         request.state.request_metadata = SimpleNamespace(final_usage_info=usage)
-        if isinstance(asked, dict) and asked.get("stream"):
+        if asked.get("stream"):
             return StreamingResponse(self.chunks(tokens), media_type="text/event-stream")
         return JSONResponse({"tokens": tokens}, asked.get("status", 200))
 

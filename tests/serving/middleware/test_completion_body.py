@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.middleware.body import CHAT, COMPLETIONS, CompletionBody
@@ -80,6 +80,11 @@ def test_what_else_is_asked():
     assert (odd.model, odd.answers, odd.max_tokens, odd.temperature) == (None, 1, None, None)
 
 
+def test_what_is_nested_too_deep_to_write_goes_as_it_came():
+    raw = b'{"prompt": "Hi", "deep": ' + b"[" * 500 + b"]" * 500 + b"}"
+    assert CompletionBody.parse(raw, path=COMPLETIONS).with_xargs({"slotwise_class": "a"}) == raw
+
+
 def test_our_keys_of_a_client_are_replaced_and_its_others_stay():
     body = parsed(
         COMPLETIONS,
@@ -106,6 +111,8 @@ json_values = st.recursive(
 )
 
 
+# The first draw of a deep strategy takes seconds on a busy machine.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.sampled_from(["prompt", "n", "max_tokens", "vllm_xargs"]), json_values))
 def test_a_body_that_is_read_loses_nothing(fields):
     body = CompletionBody.parse(json.dumps(fields).encode(), path=COMPLETIONS)

@@ -1,7 +1,7 @@
 """Headers over body over class; what cannot be read is ignored and named."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scheduler.slo import Slo
@@ -95,8 +95,9 @@ def test_priority_is_vllms_lower_first(headers, body, wanted):
     assert read(headers, **body).priority == wanted
 
 
-def test_priority_that_is_no_number_is_the_classs():
-    promise = read({"x-vllm-priority": "high"})
+@pytest.mark.parametrize("value", ["high", "1" * 30, "-" + "9" * 6000])
+def test_priority_that_is_no_sensible_number_is_the_classs(value):
+    promise = read({"x-vllm-priority": value})
     assert (promise.priority, promise.ignored) == (1, ("priority",))
 
 
@@ -113,6 +114,7 @@ NAMES = ["service_tier", "priority", "nvext", "vllm_xargs", "model"]
 HEADERS = ["x-llm-d-slo-ttft-ms", "x-slo-e2e-ms", "x-vllm-priority", "x-llm-d-inference-objective"]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.dictionaries(st.sampled_from(HEADERS), st.binary(max_size=8)),
     st.dictionaries(st.sampled_from(NAMES), anything),

@@ -12,11 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
-pytestmark = pytest.mark.engine
-
 from serving.engine.config import free_port
 from serving.engine.log import last_words
+
+pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
+pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).parents[3]
 CODE = "from serving.cli import main; main()"

@@ -9,7 +9,6 @@ from collections import deque
 
 import numpy as np
 import pytest
-
 from vllm_steps import LATENCY, SLOTS, new_request, run_step
 
 from scheduler.decision import Plan, StepDecision
