@@ -71,9 +71,10 @@ sidecar: $(DEV) ## Train the predictor if need be and serve predictions, decisio
 	@test -e build/predictor/artifact.json || $(BIN)/slotwise train --output build/predictor
 	$(BIN)/slotwise sidecar --predictor build/predictor
 
-serve: ## Not there yet
-	@echo "make $@: not there yet; the server comes with a later release" >&2
-	@exit 2
+serve: $(DEV) ## Train the predictor if need be and serve a small model, OpenAI's API on port 8000
+	@test -e build/predictor/artifact.json || $(BIN)/slotwise train --output build/predictor
+	$(BIN)/slotwise serve smollm2 --predictor build/predictor --served-model-name smollm2 \
+		--host 127.0.0.1 --port 8000 --max-model-len 2048 --max-num-seqs 16 --enforce-eager
 
 clean: ## Remove what was built (the environment and the caches in your home stay)
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

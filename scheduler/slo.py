@@ -39,12 +39,14 @@ class Slo:
 class SloClass:
     """A named class of requests with a common promise.
 
-    ``priority`` follows vLLM: a lower number is served earlier.
+    ``priority`` follows vLLM: a lower number is served earlier. ``sheddable``: a request that waits
+    may be refused once nothing can keep its promise any more.
     """
 
     name: str
     slo: Slo
     priority: int = 0
+    sheddable: bool = False
 
 
 def tpot_s(*, e2e_s: float, ttft_s: float, output_tokens: int) -> float:

@@ -25,7 +25,13 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        # The door
+        self._add_requests(registry)
+        self._add_predictions(registry)
+        self._add_decisions(registry)
+        self._add_outcomes(registry)
+        self._add_observations(registry)
+
+    def _add_requests(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "slotwise_requests", "HTTP requests", ("route", "status"), registry=registry
         )
@@ -41,7 +47,12 @@ class Metrics:
             "slotwise_untouched_requests", "Completions passed on as they came, unread",
             registry=registry,
         )  # fmt: skip
-        # Prediction
+        self.shed = Counter(
+            "slotwise_shed_requests", "Requests refused because nothing could keep their promise",
+            ("class",), registry=registry,
+        )  # fmt: skip
+
+    def _add_predictions(self, registry: CollectorRegistry) -> None:
         self.predictions = Counter(
             "slotwise_predictions", "Prompts answered", ("source",), registry=registry
         )
@@ -72,7 +83,8 @@ class Metrics:
             "slotwise_slo_config_reloads", "Changes of the SLO file", ("outcome",),
             registry=registry,
         )  # fmt: skip
-        # Scheduling
+
+    def _add_decisions(self, registry: CollectorRegistry) -> None:
         self.schedule_seconds = Histogram(
             "slotwise_schedule_seconds", "Decisions, from the parsed snapshot on",
             buckets=_SHORT_S, registry=registry,
@@ -85,7 +97,8 @@ class Metrics:
             "slotwise_schedule_fallbacks", "Decisions in arrival order because the policy failed",
             registry=registry,
         )  # fmt: skip
-        # What became of requests
+
+    def _add_outcomes(self, registry: CollectorRegistry) -> None:
         per_class = ("class",)
         self.predicted_tokens = Histogram(
             "slotwise_predicted_output_tokens", "Predicted mean length of finished requests",
@@ -118,6 +131,8 @@ class Metrics:
             "slotwise_e2e_seconds", "End-to-end latency", per_class, buckets=_LONG_S,
             registry=registry,
         )  # fmt: skip
+
+    def _add_observations(self, registry: CollectorRegistry) -> None:
         self.observations = Counter(
             "slotwise_observations", "Observations by where they went", ("outcome",),
             registry=registry,

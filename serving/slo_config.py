@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StrictInt,
     StringConstraints,
     ValidationError,
@@ -34,7 +35,8 @@ ClassName = Annotated[str, StringConstraints(strict=True, min_length=1)]
 class ClassTargets(BaseModel):
     """Targets of one class in milliseconds; a lower ``priority`` is served earlier, as in vLLM.
 
-    A class without any target is allowed: its requests never count towards attainment.
+    A class without any target is allowed: its requests never count towards attainment. Requests of
+    a ``sheddable`` class are refused while they wait once nothing can keep their promise any more.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +45,7 @@ class ClassTargets(BaseModel):
     tpot_ms: Milliseconds | None = None
     e2e_ms: Milliseconds | None = None
     priority: StrictInt = 0
+    sheddable: StrictBool = False
 
     def slo(self) -> Slo:
         """Return the targets in seconds."""
@@ -73,14 +76,15 @@ class SloConfig(BaseModel):
     def slo_classes(self) -> dict[str, SloClass]:
         """Return the classes by name, targets in seconds."""
         return {
-            name: SloClass(name=name, slo=targets.slo(), priority=targets.priority)
+            name: SloClass(name, targets.slo(), targets.priority, targets.sheddable)
             for name, targets in self.classes.items()
         }
 
     def document(self) -> dict[str, dict[str, float | int]]:
         """Return the classes for a result file's ``config["slo_classes"]``, in milliseconds."""
         return {
-            name: targets.model_dump(exclude_none=True) for name, targets in self.classes.items()
+            name: targets.model_dump(exclude_none=True, exclude={"sheddable"})
+            for name, targets in self.classes.items()
         }
 
 
@@ -147,6 +151,8 @@ def _remedy(location: list[str]) -> str:
         return "give a positive number of milliseconds, or leave the key out for no target"
     if location[-1] == "priority" and len(location) == 3:
         return "give a whole number; lower is served earlier"
+    if location[-1] == "sheddable" and len(location) == 3:
+        return "give true or false"
     if location == ["default_class"]:
         return "give the name of one of the classes"
     return f"give a mapping with some of the keys {', '.join(ClassTargets.model_fields)}"

@@ -28,6 +28,8 @@ from serving.shadowlog import encode as encode_shadow
 from serving.slo_config import load as load_slo_config
 from serving.vllm_metrics import EngineMetrics
 from serving.vllm_queue import PlannedRequestQueue
+from serving.vllm_releases import check, installed
+from serving.vllm_shedding import Shedding
 from serving.vllm_timed import TimedScheduler
 from serving.xargs import decode
 
@@ -44,11 +46,13 @@ class SlotwiseScheduler(TimedScheduler):
         """Nothing of ours in mode ``off`` but the stopwatch, so that it helps whatever is wrong."""
         if load_settings().settings.mode == "off":
             return TimedScheduler(*args, **kwargs)
+        check(installed())
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._shadow = self._new_shadow()
+        self._shedding = Shedding(may_be_cached=bool(self.cache_config.enable_prefix_caching))
         if self.settings.mode == "active":
             self.waiting = PlannedRequestQueue()
         self._engine_token_budget: int = self.max_num_scheduled_tokens
@@ -109,6 +113,8 @@ class SlotwiseScheduler(TimedScheduler):
     def before_step(self) -> float:
         """Ask the policy and apply its decision; returns the seconds it took."""
         started_s = time.perf_counter()
+        if self.settings.mode == "active":
+            self._shed()
         if self.requests:
             free = self._kv_tokens(self.kv_cache_manager.block_pool.get_num_free_blocks())
             decision = self.driver.decide(now_s=time.monotonic(), kv_tokens_free=free)
@@ -145,6 +151,7 @@ class SlotwiseScheduler(TimedScheduler):
             for output in client.outputs
             if output.request_id in tracker
         ]
+        self._shedding.report(outputs)
         counts = {out.request_id: len(out.new_token_ids) for out in live if out.new_token_ids}
         tracker.tokens(counts, time.monotonic())
         for output in live:
@@ -180,6 +187,8 @@ class SlotwiseScheduler(TimedScheduler):
         name = hints.slo_class if hints.slo_class in self._classes else self._default_class
         slo_class = self._classes[name]
         self._class_of[request.request_id] = name
+        if hints.sheddable:
+            self._shedding.arrived(request.request_id)
         self.driver.tracker.arrived(
             Arrival(
                 request_id=request.request_id,
@@ -196,7 +205,14 @@ class SlotwiseScheduler(TimedScheduler):
     def _forget(self, request_id: str) -> None:
         generated = self.driver.tracker.generated(request_id)
         self._priors.observe(self._class_of.pop(request_id), generated)
+        self._shedding.ended(request_id)
         self.driver.tracker.finished(request_id)
+
+    def _shed(self) -> None:
+        """End those who wait for what nothing can give them any more, where that is allowed."""
+        lost = self._shedding.lost(self.driver, time.monotonic())
+        if lost:
+            self._shedding.shed(self.finish_requests(lost, RequestStatus.FINISHED_ABORTED))
 
     def _new_shadow(self) -> "LineLog[ShadowDecision] | None":
         log = self.settings.shadow_log

@@ -17,7 +17,11 @@ CLASS_KEY = "slotwise_class"
 SLO_KEY = "slotwise_slo_s"
 LENGTHS_KEY = "slotwise_lengths"
 PRIORITY_KEY = "slotwise_priority"
+SHEDDABLE_KEY = "slotwise_sheddable"
 PREFIX = "slotwise_"
+
+# And what travels back with a request that the scheduler ended: vLLM's ``stop_reason``.
+SHED = "slotwise_shed"
 
 XargValue = str | int | float | list[float]
 
@@ -35,6 +39,7 @@ class Hints:
     slo: Slo | None = None
     lengths: LengthDistribution | None = None
     priority: int | None = None
+    sheddable: bool = False
     invalid: int = 0
 
 
@@ -44,6 +49,7 @@ def encode(
     slo: Slo | None = None,
     lengths: LengthDistribution | None = None,
     priority: int | None = None,
+    sheddable: bool = False,
 ) -> dict[str, XargValue]:
     """Return the ``vllm_xargs`` entries for one request; ``priority`` as in vLLM."""
     xargs: dict[str, XargValue] = {CLASS_KEY: slo_class}
@@ -54,6 +60,8 @@ def encode(
         xargs[LENGTHS_KEY] = lengths.to_floats()
     if priority is not None:
         xargs[PRIORITY_KEY] = priority
+    if sheddable:
+        xargs[SHEDDABLE_KEY] = 1
     return xargs
 
 
@@ -68,8 +76,9 @@ def decode(extra_args: Mapping[str, object] | None) -> Hints:
     slo, bad_slo = _slo(extra_args.get(SLO_KEY))
     lengths, bad_lengths = _lengths(extra_args.get(LENGTHS_KEY))
     priority, bad_priority = _whole(extra_args.get(PRIORITY_KEY))
-    invalid += bad_slo + bad_lengths + bad_priority
-    return Hints(slo_class, slo, lengths, priority, invalid)
+    sheddable, bad_sheddable = _whole(extra_args.get(SHEDDABLE_KEY))
+    invalid += bad_slo + bad_lengths + bad_priority + bad_sheddable
+    return Hints(slo_class, slo, lengths, priority, sheddable == 1, invalid)
 
 
 def _numbers(value: object) -> Sequence[float] | None:

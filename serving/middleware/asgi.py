@@ -15,6 +15,7 @@ from serving.metrics import CONTENT_TYPE
 from serving.middleware.body import PATHS, CompletionBody
 from serving.middleware.passage import Watch, upload, with_length
 from serving.middleware.services import MiddlewareServices, Ticket
+from serving.middleware.shedding import ShedGate, refusal
 from serving.settings import load as load_settings
 
 logger = logging.getLogger(__name__)
@@ -83,8 +84,13 @@ class SlotwiseMiddleware:
         ticket = await services.ticket(scope["headers"], body)
         fresh = ticket.encoded()
         scope = {**with_length(scope, len(fresh)), "state": scope.get("state", {})}
-        await self._app(scope, read.replayed(receive, body=fresh), watch.send)
-        _note(services, ticket, watch, scope["state"])
+        gate = ShedGate(watch.send, open=not ticket.sheddable)
+        await self._app(scope, read.replayed(receive, body=fresh), gate.send)
+        if gate.shed:
+            services.shed(ticket)
+            await refusal()(scope, receive, send)
+        else:
+            _note(services, ticket, watch, scope["state"])
 
 
 def _note(

@@ -39,6 +39,7 @@ class Ticket:
     promise: Promise
     lengths: LengthDistribution
     source: Source
+    sheddable: bool = False
 
     def encoded(self) -> bytes:
         """Its body with class, promise, priority and forecast for the scheduler."""
@@ -48,6 +49,7 @@ class Ticket:
                 slo=self.promise.slo,
                 lengths=self.lengths,
                 priority=self.promise.priority,
+                sheddable=self.sheddable,
             )
         )
 
@@ -111,7 +113,14 @@ class MiddlewareServices:
             self.metrics.predictions.labels(forecast.source).inc()
         lengths = mixture([forecast.lengths for forecast in forecasts])
         source: Source = "model" if all(f.source == "model" for f in forecasts) else "prior"
-        return Ticket(body, promise, lengths, source)
+        return Ticket(body, promise, lengths, source, self._sheddable(promise, body))
+
+    def shed(self, ticket: Ticket) -> None:
+        """Count a request that was refused: a promise not kept."""
+        name = ticket.promise.slo_class.name
+        self.metrics.shed.labels(name).inc()
+        self.metrics.promises.labels(name).inc()
+        self.metrics.violations.labels(name, "shed").inc()
 
     def finished(self, ticket: Ticket, watch: Watch, *, input_tokens: int, tokens: int) -> None:
         """Note what became of a request that was answered whole; stored off the event loop."""
@@ -146,6 +155,11 @@ class MiddlewareServices:
         self.priors.observe(name, tokens)
         self.metrics.finished(row, slo_class=name)
         self.writer.submit([row])
+
+    def _sheddable(self, promise: Promise, body: CompletionBody) -> bool:
+        """Of several answers some may have begun: such a request is served to its end."""
+        allowed = promise.slo_class.sheddable and not promise.slo.empty
+        return allowed and body.answers == 1 and self.settings.mode == "active"
 
     def _prompt(self, text: str, promise: Promise, body: CompletionBody) -> Prompt:
         return Prompt(

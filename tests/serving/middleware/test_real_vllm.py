@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving import shadowlog
 from serving.engine.config import free_port
 from serving.engine.log import last_words
 
@@ -19,23 +20,46 @@ pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
 pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).parents[3]
-CODE = "from serving.cli import main; main()"
-START_S = 240.0
+START_S = 400.0
+STORED = 'slotwise_observations_total{outcome="stored"}'
 HI = [{"role": "user", "content": "Say hello."}]
 
 
-class Server:
-    """``slotwise serve`` in a process group of its own."""
+SLOS = """
+classes:
+  code: {e2e_ms: 600000}
+  chat: {ttft_ms: 600000, tpot_ms: 60000, priority: 1}
+  impatient: {ttft_ms: 0.01, sheddable: true}
+default_class: chat
+"""
+PLAIN = ("-m", "vllm.entrypoints.openai.api_server", "--model")
+SERVE = ("-c", "from serving.cli import main; main()", "serve")
+OURS = (
+    *("--scheduler-cls", "serving.vllm_scheduler.SlotwiseScheduler"),
+    *("--middleware", "serving.middleware.asgi.SlotwiseMiddleware"),
+)
 
-    def __init__(self, folder, model, *flags):
+
+class Server:
+    """A server in a process group of its own; ``variables`` are ours."""
+
+    def __init__(self, folder, model, *flags, command=SERVE, **variables):
         self.log, self.port = folder / "serve.log", free_port()
         self.database = folder / "seen.db"
+        slos = folder / "slos.yaml"
+        slos.write_text(SLOS)
         engine = ("--max-model-len", "512", "--max-num-seqs", "4", "--enforce-eager")
+        ours = {
+            "database_url": f"sqlite:///{self.database}",
+            "spool": folder / "spool",
+            "slo_config": slos,
+            **variables,
+        }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-c", CODE, "serve", str(model), *flags),
-                    *("--port", str(self.port), "--served-model-name", "tiny", *engine),
+                    *(sys.executable, *command, str(model), *flags, *engine),
+                    *("--port", str(self.port), "--served-model-name", "tiny"),
                     *("--dtype", "bfloat16", "--no-enable-prefix-caching"),
                 ],
                 stdout=log,
@@ -46,9 +70,7 @@ class Server:
                     **os.environ,
                     "VLLM_CPU_KVCACHE_SPACE": "1",
                     "HF_HUB_OFFLINE": "1",
-                    "SLOTWISE_DATABASE_URL": f"sqlite:///{self.database}",
-                    "SLOTWISE_SPOOL": str(folder / "spool"),
-                    "SLOTWISE_STEP_LOG": str(folder / "steps.jsonl"),
+                    **{f"SLOTWISE_{name.upper()}": str(value) for name, value in ours.items()},
                 },
             )
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=120)
@@ -75,7 +97,15 @@ class Server:
                 except subprocess.TimeoutExpired:
                     continue
 
-    def observations(self):
+    def metric(self, name):
+        lines = self.http.get("/slotwise/metrics").text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    def observations(self, count):
+        """All of them, once there are so many: they are written behind the answers."""
+        until = time.monotonic() + 30
+        while time.monotonic() < until and self.metric(STORED) < count:
+            time.sleep(0.1)
         with sqlite3.connect(self.database) as database:
             database.row_factory = sqlite3.Row
             return [dict(r) for r in database.execute("select * from observations order by at_s")]
@@ -93,45 +123,47 @@ def chat(server, headers=None, **more):
     return server.http.post("/v1/chat/completions", json=body, headers=headers)
 
 
+def complete(server, headers=None, **more):
+    body = {"model": "tiny", "prompt": "Once", "max_tokens": 4, "ignore_eos": True, **more}
+    return server.http.post("/v1/completions", json=body, headers=headers)
+
+
+def events(answer):
+    return [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]
+
+
 def test_a_chat_is_answered_and_observed_to_the_token(server):
-    before = len(server.observations())
+    before = int(server.metric(STORED))
     assert chat(server).json()["usage"]["completion_tokens"] == 12
-    with server.http.stream(
-        "POST",
-        "/v1/chat/completions",
-        json={
-            "model": "tiny", "messages": HI, "max_tokens": 15, "ignore_eos": True, "stream": True,
-        },
-        headers={"x-llm-d-inference-objective": "code", "x-slo-e2e-ms": "60000"},
-    ) as answer:  # fmt: skip
-        lines = [line for line in answer.iter_lines() if line.startswith("data: ")]
-    assert lines[-1] == "data: [DONE]"
+    headers = {"x-llm-d-inference-objective": "code", "x-slo-ttft-ms": "600000"}
+    told = events(chat(server, headers, max_tokens=15, stream=True))
+    assert told[-1] == "[DONE]"
     # Nothing was added to what the client asked for.
-    assert all(json.loads(line[6:]).get("usage") is None for line in lines[:-1])
-    time.sleep(0.5)
-    whole, streamed = server.observations()[before:]
+    assert all(json.loads(event).get("usage") is None for event in told[:-1])
+    whole, streamed = server.observations(before + 2)[before:]
     assert (whole["output_tokens"], streamed["output_tokens"]) == (12, 15)
-    assert (streamed["slo_class"], streamed["met"]) == ("code", 1)
+    assert (whole["slo_class"], streamed["slo_class"]) == ("chat", "code")
+    assert (whole["met"], streamed["met"]) == (1, 1)
     assert 0 < streamed["ttft_s"] < streamed["e2e_s"]
     assert streamed["lengths"] is not None
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("asked", "answers"),
     [
-        {"prompt": "Once upon a time"},
-        {"prompt": ["Once", "Twice"]},
-        {"prompt": [504, 3014, 335]},
-        {"prompt": [[504, 3014], [335]]},
-        {"prompt": "Once", "n": 2},
-        {"prompt": "Once", "stream": True},
+        ({"prompt": "Once upon a time"}, 1),
+        ({"prompt": ["Once", "Twice"]}, 2),
+        ({"prompt": [504, 3014, 335]}, 1),
+        ({"prompt": [[504, 3014], [335]]}, 2),
+        ({"n": 2}, 2),
     ],
 )
-def test_completions_in_every_form(server, body):
-    answer = server.http.post(
-        "/v1/completions", json={"model": "tiny", "max_tokens": 4, "ignore_eos": True, **body}
-    )
-    assert answer.status_code == 200
+def test_completions_in_every_form(server, asked, answers):
+    answer = complete(server, **asked).json()
+    assert len(answer["choices"]) == answers
+    assert answer["usage"]["completion_tokens"] == 4 * answers
+    told = events(complete(server, stream=True, **asked))
+    assert {json.loads(event)["choices"][0]["index"] for event in told[:-1]} == set(range(answers))
 
 
 def test_vllm_says_itself_what_is_wrong(server):
@@ -139,21 +171,57 @@ def test_vllm_says_itself_what_is_wrong(server):
     wrong = chat(server, max_tokens=-3)
     assert wrong.status_code == 400
     assert "max_tokens" in wrong.text
-    assert chat(server, vllm_xargs={"slotwise_slo_s": "now"}).status_code == 200
+    assert complete(server, model="nobody").status_code == 404
 
 
-def test_priority_by_header_and_the_metrics(server):
-    assert chat(server, headers={"x-llm-d-slo-ttft-ms": "-5"}).status_code == 200
-    text = server.http.get("/slotwise/metrics").text
-    assert 'slotwise_ignored_hints_total{kind="ttft"} 1.0' in text
-    assert 'slotwise_slo_requests_total{class="chat"}' in text
+def test_what_makes_no_sense_is_counted_and_served(server):
+    before = server.metric("slotwise_ignored_hints_total")
+    assert chat(server, {"x-llm-d-slo-ttft-ms": "-5"}).status_code == 200
+    assert chat(server, {"x-vllm-priority": "3"}).status_code == 200
+    ours = {"slotwise_slo_s": "now", "slotwise_lengths": [3, -1], "theirs": 5}
+    assert chat(server, vllm_xargs=ours).status_code == 200
+    assert server.metric("slotwise_ignored_hints_total") == before + 2
     assert server.http.get("/v1/models").json()["data"][0]["id"] == "tiny"
 
 
-def test_it_ends_at_a_signal_with_all_of_its_processes(tmp_path, model_folder):
-    started = Server(tmp_path, model_folder, "--mode", "shadow")
-    group = started.process.pid
-    assert chat(started).status_code == 200
-    started.stop()
-    with pytest.raises(ProcessLookupError):
-        os.killpg(group, 0)
+def test_who_may_be_shed_and_waits_in_vain_is_told_429(server):
+    headers = {"x-llm-d-inference-objective": "impatient"}
+    # By now there is a latency model: a hundred steps.
+    assert complete(server, max_tokens=100).status_code == 200
+    for ask in (chat, complete):
+        for stream in (False, True):
+            answer = ask(server, headers, stream=stream)
+            assert answer.status_code == 429
+            assert answer.headers["x-llm-d-request-dropped-reason"] == "rejected-ttl-expired"
+            assert answer.json()["error"]["code"] == 429
+    assert complete(server, headers, n=2).status_code == 200
+    assert server.metric('slotwise_shed_requests_total{class="impatient"}') == 4
+    assert server.metric('slotwise_slo_violations_total{class="impatient",kind="shed"}') == 4
+
+
+def gone(group):
+    """Whether all of a process group ends; the last of it may outlive its first by moments."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_plain_flags_in_mode_shadow_and_an_end_with_all_processes(tmp_path, model_folder):
+    log = tmp_path / "shadow.jsonl"
+    started = Server(
+        tmp_path, model_folder, *OURS, command=PLAIN, mode="shadow", shadow_log=log
+    )  # fmt: skip
+    try:
+        assert chat(started, max_tokens=100).status_code == 200
+        impatient = chat(started, {"x-llm-d-inference-objective": "impatient"}, stream=True)
+        assert impatient.status_code == 200
+        assert len(started.observations(2)) == 2
+    finally:
+        started.stop()
+    assert gone(started.process.pid)
+    assert any(shadowlog.read(log))

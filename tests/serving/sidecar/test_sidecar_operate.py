@@ -10,15 +10,17 @@ from sidecars import settings_in
 from serving.sidecar.app import create_app
 
 METRICS = {
-    "slotwise_database_up", "slotwise_e2e_seconds", "slotwise_model", "slotwise_model_reloads",
+    "slotwise_database_up", "slotwise_e2e_seconds", "slotwise_ignored_hints", "slotwise_model",
+    "slotwise_model_reloads",
     "slotwise_observations", "slotwise_observations_spooled", "slotwise_output_tokens",
     "slotwise_predicted_output_tokens", "slotwise_prediction_batch_items",
     "slotwise_prediction_fallbacks", "slotwise_prediction_pit", "slotwise_prediction_queue_items",
     "slotwise_prediction_seconds", "slotwise_predictions", "slotwise_predictor_restarts",
     "slotwise_request_seconds", "slotwise_requests", "slotwise_schedule_fallbacks",
     "slotwise_schedule_seconds", "slotwise_schedule_waiting_requests",
-    "slotwise_slo_config_reloads", "slotwise_slo_requests", "slotwise_slo_violations",
-    "slotwise_tpot_seconds", "slotwise_ttft_seconds",
+    "slotwise_shed_requests", "slotwise_slo_config_reloads", "slotwise_slo_requests",
+    "slotwise_slo_violations", "slotwise_tpot_seconds", "slotwise_ttft_seconds",
+    "slotwise_untouched_requests",
 }  # fmt: skip
 
 

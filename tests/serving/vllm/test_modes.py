@@ -12,12 +12,12 @@ pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
 pytestmark = pytest.mark.engine
 
 
-def served(scheduler, steps=400, seed=3):
+def served(scheduler, arrivals=200, seed=3):
     """Who computed how much in each step, of requests that come and end at random."""
     rng, in_flight, log = random.Random(seed), deque(), []
-    for step in range(steps):
-        if step < steps // 2 and rng.random() < 0.3:
-            scheduler.add_request(new_request(f"r{step}", rng))
+    while len(log) < arrivals or scheduler.requests:
+        if len(log) < arrivals and rng.random() < 0.3:
+            scheduler.add_request(new_request(f"r{len(log)}", rng))
         run_step(scheduler, in_flight, lag=1)
         log.append(dict(in_flight[-1][0].num_scheduled_tokens))
     return log

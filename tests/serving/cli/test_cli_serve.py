@@ -1,0 +1,74 @@
+"""``slotwise serve`` says what is wrong before vLLM starts, and hands the rest to it."""
+
+import os
+
+import pytest
+
+from serving import vllm_releases
+from serving.cli import main
+
+MODEL = "somebody/some-model"
+
+
+class TakenOverError(Exception):
+    """vLLM has this process now."""
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Runs the command up to where vLLM takes over; gives its command and environment."""
+    monkeypatch.setattr(vllm_releases, "installed", lambda: vllm_releases.SUPPORTED[0])
+    found = []
+
+    def take_over(file, command, environment):
+        found.append((command, environment))
+        raise TakenOverError
+
+    def run(*arguments):
+        monkeypatch.setattr(os, "execve", take_over)
+        monkeypatch.setattr("sys.argv", ["slotwise", "serve", MODEL, *arguments])
+        with pytest.raises(TakenOverError):
+            main()
+        return found[-1]
+
+    return run
+
+
+def refused(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr("sys.argv", ["slotwise", "serve", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code != 0
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_flags_of_ours_go_by_environment_and_others_to_vllm(serve, tmp_path):
+    slos = tmp_path / "slos.yaml"
+    slos.write_text("classes: {chat: {e2e_ms: 1000}}")
+    command, environment = serve(
+        *("--mode", "shadow", "--policy", "edf", "--slo-config", str(slos)),
+        *("--port", "9000", "--enforce-eager"),
+    )
+    assert command[-3:] == ["--port", "9000", "--enforce-eager"]
+    assert environment["SLOTWISE_MODE"] == "shadow"
+    assert environment["SLOTWISE_POLICY"] == "edf"
+    assert environment["SLOTWISE_SLO_CONFIG"] == str(slos)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--mode", "sometimes"), "mode"),
+        (("--policy", "slotwize"), "slotwize"),
+        (("--slo-config", "/no/such/file"), "/no/such/file"),
+        (("--scheduler-cls", "a.B"), "--scheduler-cls"),
+    ],
+)
+def test_what_is_wrong_is_said_at_once(monkeypatch, capsys, arguments, said):
+    monkeypatch.setattr(vllm_releases, "installed", lambda: vllm_releases.SUPPORTED[0])
+    assert said in refused(monkeypatch, capsys, MODEL, *arguments)
+
+
+def test_an_unsupported_release_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(vllm_releases, "installed", lambda: "0.12.3")
+    assert "vLLM 0.12.3 is not supported" in refused(monkeypatch, capsys, MODEL)
