@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from serving.settings import Settings
 
 _CONFIG = "Settings file (YAML, TOML or JSON); SLOTWISE_* variables and flags win over it."
 _MODEL = "Known name, local folder or hub id."
@@ -25,25 +28,40 @@ def serve(
     slo_config: Annotated[Path | None, typer.Option(help=_SLOS)] = None,
 ) -> None:
     """Start vLLM's OpenAI server with Slotwise in it; every other flag is vLLM's own."""
-    from scheduler.registry import PolicyName  # noqa: PLC0415
-    from serving import vllm_releases  # noqa: PLC0415
     from serving.models import resolve  # noqa: PLC0415
     from serving.serve import launch  # noqa: PLC0415
     from serving.settings import load  # noqa: PLC0415
-    from serving.slo_config import load as load_slos  # noqa: PLC0415
 
     flags = {"mode": mode, "policy": policy, "predictor": predictor, "slo_config": slo_config}
     settings = load(config, flags).settings
-    PolicyName.parse(settings.policy)
-    load_slos(settings.slo_config)
-    if settings.mode != "off":
-        vllm_releases.check(vllm_releases.installed())
+    _check(settings)
     told = {f"SLOTWISE_{name.upper()}": _absolute(v) for name, v in flags.items() if v is not None}
     if config is not None:
         told["SLOTWISE_CONFIG"] = str(config.resolve())
     started = launch(resolve(model), context.args, settings, told=told)
     # vLLM takes this process over: its signals, its output and its status are the user's.
     os.execve(started.command[0], list(started.command), dict(started.environment))
+
+
+def _check(settings: "Settings") -> None:
+    """Raise now for what would otherwise end vLLM half a minute into its start."""
+    from predictor.errors import ModelError  # noqa: PLC0415
+    from scheduler.registry import PolicyName  # noqa: PLC0415
+    from serving import vllm_releases  # noqa: PLC0415
+    from serving.slo_config import load  # noqa: PLC0415
+
+    release = vllm_releases.installed()
+    if settings.mode == "off":
+        return
+    vllm_releases.check(release)
+    PolicyName.parse(settings.policy)
+    load(settings.slo_config)
+    try:
+        import serving.middleware.asgi  # noqa: F401, PLC0415 - an optional extra
+    except ImportError as error:
+        raise ModelError(
+            f"`slotwise serve` needs {error.name}: pip install 'slotwise[serving]'"
+        ) from error
 
 
 def _absolute(value: str | Path) -> str:
