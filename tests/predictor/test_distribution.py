@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictor.distribution import LengthDistribution, log_edges, stack
+from predictor.distribution import LengthDistribution, log_edges, mixture, stack
 from predictor.errors import DistributionError
 
 
@@ -77,6 +77,17 @@ def test_truncated_is_the_minimum(d, limit):
     expected[limit] += expected[limit + 1 :].sum()
     expected[limit + 1 :] = 0.0
     np.testing.assert_allclose(pmf(d.truncated(limit)), expected, atol=1e-12)
+
+
+@given(st.lists(distributions(), min_size=1, max_size=4))
+def test_a_mixture_is_the_mean_of_all(them):
+    expected = np.mean([pmf(each) for each in them], axis=0)
+    np.testing.assert_allclose(pmf(mixture(them)), expected, atol=1e-12)
+
+
+def test_a_mixture_of_nothing_is_refused():
+    with pytest.raises(DistributionError, match="at least one"):
+        mixture([])
 
 
 @given(distributions(), st.integers(0, 330))

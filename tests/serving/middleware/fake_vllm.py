@@ -9,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
+from serving.xargs import SHED
+
 PATHS = ["/v1/completions", "/v1/chat/completions"]
 
 
@@ -34,6 +36,8 @@ class FakeVllm:
         tokens = asked.get("tokens", 5)
         usage = SimpleNamespace(prompt_tokens=3, completion_tokens=tokens)
         request.state.request_metadata = SimpleNamespace(final_usage_info=usage)
+        if asked.get("shed"):
+            return JSONResponse({"choices": [{"stop_reason": SHED}]})
         if asked.get("stream"):
             return StreamingResponse(self.chunks(tokens), media_type="text/event-stream")
         return JSONResponse({"tokens": tokens}, asked.get("status", 200))

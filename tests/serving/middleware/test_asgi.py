@@ -26,6 +26,8 @@ SLOS = """
 classes:
   code: {e2e_ms: 30000}
   chat: {ttft_ms: 5000, tpot_ms: 100, priority: 1}
+  impatient: {ttft_ms: 1, sheddable: true}
+  careless: {sheddable: true}
 default_class: chat
 """
 HI = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -113,6 +115,36 @@ def test_an_answer_is_observed(serve, tmp_path):
     # Whoever reads it whole sees its first token with its last.
     assert whole["ttft_s"] == pytest.approx(whole["e2e_s"], abs=1e-3)
     assert streamed["prompt"] is None
+
+
+@pytest.mark.parametrize(
+    ("slo_class", "asked", "mode", "sheddable"),
+    [
+        ("impatient", {"prompt": "a"}, "active", True),
+        ("impatient", {"prompt": "a", "n": 2}, "active", False),
+        ("impatient", {"prompt": ["a", "b"]}, "active", False),
+        ("impatient", {"prompt": "a"}, "shadow", False),
+        ("careless", {"prompt": "a"}, "active", False),
+        ("chat", {"prompt": "a"}, "active", False),
+    ],
+)
+def test_who_may_be_shed(serve, slo_class, asked, mode, sheddable):
+    with serve(mode=mode) as (client, fake):
+        client.post(PROMPTS, json=asked, headers={"x-llm-d-inference-objective": slo_class})
+    assert hints_of(fake.seen[0]).sheddable is sheddable
+
+
+def test_who_was_shed_is_told_429_and_counts_as_a_promise_broken(serve, tmp_path):
+    headers = {"x-llm-d-inference-objective": "impatient"}
+    with serve() as (client, _):
+        answer = client.post(CHAT, json={**HI, "shed": True}, headers=headers)
+        assert answer.status_code == 429
+        assert client.post(CHAT, json=HI, headers=headers).status_code == 200
+        assert metric(client, 'slotwise_shed_requests_total{class="impatient"}') == 1
+        assert metric(client, 'slotwise_slo_requests_total{class="impatient"}') == 2
+        broken = 'slotwise_slo_violations_total{class="impatient",kind="shed"}'
+        assert metric(client, broken) == 1
+    assert len(observations(tmp_path)) == 1
 
 
 def test_prompts_are_stored_when_that_is_switched_on(serve, tmp_path):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.middleware.body import CHAT, COMPLETIONS, CompletionBody
@@ -111,8 +111,6 @@ json_values = st.recursive(
 )
 
 
-# The first draw of a deep strategy takes seconds on a busy machine.
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.sampled_from(["prompt", "n", "max_tokens", "vllm_xargs"]), json_values))
 def test_a_body_that_is_read_loses_nothing(fields):
     body = CompletionBody.parse(json.dumps(fields).encode(), path=COMPLETIONS)

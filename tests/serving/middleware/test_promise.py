@@ -1,7 +1,7 @@
 """Headers over body over class; what cannot be read is ignored and named."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.slo import Slo
@@ -114,7 +114,6 @@ NAMES = ["service_tier", "priority", "nvext", "vllm_xargs", "model"]
 HEADERS = ["x-llm-d-slo-ttft-ms", "x-slo-e2e-ms", "x-vllm-priority", "x-llm-d-inference-objective"]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.dictionaries(st.sampled_from(HEADERS), st.binary(max_size=8)),
     st.dictionaries(st.sampled_from(NAMES), anything),
