@@ -1,9 +1,15 @@
 """Writes records to a file without making the engine wait for the disk."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Generic, TextIO, TypeVar
+from typing import Generic, TypeVar
+
+from predictor.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 Record = TypeVar("Record")
 
@@ -13,11 +19,16 @@ _FLUSH_EVERY_S = 0.5
 class LineLog(Generic[Record]):
     """Appends records in the background every half second; a dying engine loses no more.
 
-    ``encode`` makes lines of several.
+    ``encode`` makes lines of several. Raises ``ConfigError`` for a file that cannot be written;
+    what a disk refuses later is dropped, logged once.
     """
 
     def __init__(self, path: Path, encode: Callable[[Sequence[Record]], str]) -> None:
-        self._path = path
+        try:
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"log file {path}: {error.strerror}; name another") from error
+        self._failed = False
         self._encode = encode
         self._pending: list[Record] = []
         self._closed = threading.Event()
@@ -34,13 +45,20 @@ class LineLog(Generic[Record]):
         self._thread.join()
 
     def _run(self) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            while not self._closed.wait(_FLUSH_EVERY_S):
-                self._write(file)
-            self._write(file)
+        while not self._closed.wait(_FLUSH_EVERY_S):
+            self._write()
+        self._write()
+        with suppress(OSError):
+            self._file.close()
 
-    def _write(self, file: TextIO) -> None:
+    def _write(self) -> None:
         records, self._pending = self._pending, []
-        if records:
-            file.write(self._encode(records))
-            file.flush()
+        if not records:
+            return
+        try:
+            self._file.write(self._encode(records))
+            self._file.flush()
+        except OSError as error:
+            if not self._failed:
+                logger.error("%s: %s; its lines are dropped", self._file.name, error.strerror)
+            self._failed = True

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from serving import shadowlog
@@ -97,9 +98,19 @@ class Server:
                 except subprocess.TimeoutExpired:
                     continue
 
-    def metric(self, name):
-        lines = self.http.get("/slotwise/metrics").text.splitlines()
+    def metric(self, name, path="/slotwise/metrics"):
+        lines = self.http.get(path).text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    def running(self):
+        """Requests in the engine, by vLLM's own count."""
+        names = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
+        return sum(self.metric(name, "/metrics") for name in names)
+
+    def engine(self):
+        """The process of the engine core."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return next(each for each in children if "EngineCore" in str(each.cmdline()))
 
     def observations(self, count):
         """All of them, once there are so many: they are written behind the answers."""
@@ -111,11 +122,24 @@ class Server:
             return [dict(r) for r in database.execute("select * from observations order by at_s")]
 
 
+def gone(group):
+    """Whether all of a process group ends; the last of it may outlive its first by moments."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, model_folder):
     started = Server(tmp_path_factory.mktemp("serve"), model_folder)
     yield started
     started.stop()
+    assert gone(started.process.pid)
 
 
 def chat(server, headers=None, **more):
@@ -199,29 +223,40 @@ def test_who_may_be_shed_and_waits_in_vain_is_told_429(server):
     assert server.metric('slotwise_slo_violations_total{class="impatient",kind="shed"}') == 4
 
 
-def gone(group):
-    """Whether all of a process group ends; the last of it may outlive its first by moments."""
+def test_clients_that_go_away_leave_nothing_in_the_engine(server):
+    body = {"model": "tiny", "prompt": "Once", "max_tokens": 400, "stream": True}
+    observed = server.metric(STORED)
+    for _ in range(6):
+        with server.http.stream(
+            "POST", "/v1/completions", json={**body, "ignore_eos": True}
+        ) as answer:
+            next(answer.iter_lines())
     until = time.monotonic() + 60
-    while time.monotonic() < until:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
+    while time.monotonic() < until and server.running():
         time.sleep(0.1)
-    return False
+    assert server.running() == 0
+    assert server.metric(STORED) == observed
 
 
-def test_plain_flags_in_mode_shadow_and_an_end_with_all_processes(tmp_path, model_folder):
+def test_plain_flags_in_mode_shadow_and_the_death_of_the_engine(tmp_path, model_folder):
     log = tmp_path / "shadow.jsonl"
-    started = Server(
-        tmp_path, model_folder, *OURS, command=PLAIN, mode="shadow", shadow_log=log
-    )  # fmt: skip
+    started = Server(tmp_path, model_folder, *OURS, command=PLAIN, mode="shadow", shadow_log=log)
     try:
         assert chat(started, max_tokens=100).status_code == 200
-        impatient = chat(started, {"x-llm-d-inference-objective": "impatient"}, stream=True)
-        assert impatient.status_code == 200
+        headers = {"x-llm-d-inference-objective": "impatient"}
+        assert chat(started, headers, stream=True).status_code == 200
         assert len(started.observations(2)) == 2
+        body = {"model": "tiny", "prompt": "Once", "max_tokens": 400, "stream": True}
+        with started.http.stream(
+            "POST", "/v1/completions", json={**body, "ignore_eos": True}
+        ) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            started.engine().kill()
+            told = [line for line in lines if line.startswith("data: {")]
+        assert "error" in json.loads(told[-1][6:])
+        started.process.wait(120)
+        assert gone(started.process.pid)
     finally:
         started.stop()
-    assert gone(started.process.pid)
     assert any(shadowlog.read(log))
