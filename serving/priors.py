@@ -10,6 +10,8 @@ from predictor.distribution import LengthDistribution, log_edges
 _WINDOW = 512
 _ENOUGH = 32
 _REBUILD_EVERY = 32
+# Flat priors kept, one for each limit that was asked for.
+_MOST_LIMITS = 1024
 
 
 class ClassPriors:
@@ -46,6 +48,8 @@ class ClassPriors:
         if learned is not None:
             return learned.truncated(max_tokens)
         if max_tokens not in self._flat:
+            if len(self._flat) >= _MOST_LIMITS:
+                self._flat.clear()  # clients name whatever limits they like
             edges = log_edges(max_tokens=max(max_tokens, 2), bins=32)
             flat = np.full(len(edges) - 1, 1.0 / (len(edges) - 1))
             self._flat[max_tokens] = LengthDistribution(edges=edges, probabilities=flat)

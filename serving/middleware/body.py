@@ -11,6 +11,9 @@ from serving.xargs import PREFIX, XargValue
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 PATHS = frozenset({CHAT, COMPLETIONS})
 
+# No model answers longer, whatever a client allows.
+_MOST_TOKENS = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class CompletionBody:
@@ -45,7 +48,7 @@ class CompletionBody:
         for name in ("max_completion_tokens", "max_tokens"):
             value = self.fields.get(name)
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-                return value
+                return min(value, _MOST_TOKENS)
         return None
 
     @property

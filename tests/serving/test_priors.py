@@ -36,3 +36,10 @@ def test_requests_that_said_nothing_teach_nothing():
 
 def test_a_limit_of_one_token_is_possible():
     assert ClassPriors().prior("chat", 1).mean >= 1
+
+
+def test_a_prior_for_any_limit_and_no_memory_of_them_all():
+    priors = ClassPriors()
+    for limit in range(1, 3000):
+        assert priors.prior("chat", limit).edges[-1] == max(limit, 2)
+    assert len(priors._flat) <= 1024

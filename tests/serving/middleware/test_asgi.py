@@ -64,6 +64,14 @@ def serve(tmp_path, monkeypatch, predictor):
     return server
 
 
+@pytest.fixture
+def no_predictor(serve, monkeypatch):
+    """The same, with flat priors: quick to start."""
+    monkeypatch.delenv("SLOTWISE_PREDICTOR")
+    with serve() as started:
+        yield started
+
+
 def observations(tmp_path):
     with sqlite3.connect(tmp_path / "seen.db") as database:
         database.row_factory = sqlite3.Row
@@ -168,6 +176,16 @@ def test_a_body_nobody_can_read_passes_untouched(serve, raw):
         assert metric(client, "slotwise_untouched_requests_total") == 1
     seen = fake.seen[0]
     assert (seen if isinstance(seen, bytes) else json.dumps(seen).encode()) == raw
+
+
+@pytest.mark.parametrize("number", [2**53, 2**63 - 1, 2**64, 10**30, -1, 0, 1.5])
+@pytest.mark.parametrize("name", ["max_tokens", "n", "temperature", "priority", "seed"])
+def test_numbers_of_any_size_reach_vllm(no_predictor, name, number):
+    client, fake = no_predictor
+    assert client.post(PROMPTS, json={"prompt": "a", name: number}).status_code == 200
+    # Beyond 64 bits as a float, which vLLM refuses as it would the integer.
+    assert float(fake.seen[-1][name]) == float(number)
+    assert hints_of(fake.seen[-1]).invalid == 0
 
 
 def test_a_body_too_large_to_read_passes_untouched(serve):
