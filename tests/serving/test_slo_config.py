@@ -52,6 +52,14 @@ def test_every_format_says_the_same(tmp_path: Path, name: str, text: str) -> Non
     assert slo_config.load(write(tmp_path, text, name)) == slo_config.DEFAULT
 
 
+def test_a_class_may_be_shed_if_it_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path, "classes: {batch: {e2e_ms: 9, sheddable: true}, chat: {e2e_ms: 9}}\n")
+    classes = slo_config.load(path).slo_classes()
+    assert (classes["batch"].sheddable, classes["chat"].sheddable) == (True, False)
+    wrong = write(tmp_path, "classes: {batch: {sheddable: 1}}\n")
+    assert "'classes.batch.sheddable' is 1: give true or false" in message(wrong)
+
+
 def test_class_without_target_and_default_class(tmp_path: Path) -> None:
     path = write(tmp_path, "classes: {batch: {priority: 3}}\ndefault_class: batch\n")
     config = slo_config.load(path)

@@ -8,14 +8,24 @@ from hypothesis import strategies as st
 
 from predictor.distribution import LengthDistribution
 from scheduler.slo import Slo
-from serving.xargs import CLASS_KEY, LENGTHS_KEY, SLO_KEY, Hints, decode, encode
+from serving.xargs import (
+    CLASS_KEY,
+    LENGTHS_KEY,
+    PRIORITY_KEY,
+    SHEDDABLE_KEY,
+    SLO_KEY,
+    Hints,
+    decode,
+    encode,
+)
 
 
 def test_everything_comes_back():
     slo = Slo(ttft_s=5.0, tpot_s=0.1)
     lengths = LengthDistribution.from_samples([3, 50, 50, 400])
-    hints = decode(encode(slo_class="chat", slo=slo, lengths=lengths))
+    hints = decode(encode(slo_class="chat", slo=slo, lengths=lengths, priority=-7, sheddable=True))
     assert (hints.slo_class, hints.slo, hints.invalid) == ("chat", slo, 0)
+    assert (hints.priority, hints.sheddable) == (-7, True)
     assert hints.lengths is not None
     assert hints.lengths.mean == pytest.approx(lengths.mean)
 
@@ -28,6 +38,9 @@ def test_nothing_is_nothing():
     "extra",
     [
         {CLASS_KEY: 7},
+        {PRIORITY_KEY: "high"},
+        {PRIORITY_KEY: 2**70},
+        {SHEDDABLE_KEY: "yes"},
         {SLO_KEY: "soon"},
         {SLO_KEY: [1.0]},
         {SLO_KEY: [1.0, math.nan, 2.0]},
