@@ -73,7 +73,7 @@ sidecar: $(DEV) ## Train the predictor if need be and serve predictions, decisio
 
 serve: $(DEV) ## Train the predictor if need be and serve a small model, OpenAI's API on port 8000
 	@test -e build/predictor/artifact.json || $(BIN)/slotwise train --output build/predictor
-	$(BIN)/slotwise serve smollm2 --predictor build/predictor --served-model-name smollm2 \
+	$(BIN)/slotwise serve smollm2 --predictor build/predictor \
 		--host 127.0.0.1 --port 8000 --max-model-len 2048 --max-num-seqs 16 --enforce-eager
 
 VLLM ?= 0.32.0

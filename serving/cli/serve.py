@@ -38,7 +38,7 @@ def serve(
     told = {f"SLOTWISE_{name.upper()}": _absolute(v) for name, v in flags.items() if v is not None}
     if config is not None:
         told["SLOTWISE_CONFIG"] = str(config.resolve())
-    started = launch(resolve(model), context.args, settings, told=told)
+    started = launch(resolve(model), context.args, settings, name=model, told=told)
     # vLLM takes this process over: its signals, its output and its status are the user's.
     os.execve(started.command[0], list(started.command), dict(started.environment))
 

@@ -10,7 +10,7 @@ from serving.settings import Settings
 
 
 def started(*flags, mode="active", told=None):
-    return launch("folder", flags, Settings(mode=mode), told=told or {})
+    return launch("folder", flags, Settings(mode=mode), name="asked", told=told or {})
 
 
 def test_vllm_with_our_two_parts_and_the_users_flags_last():
@@ -20,6 +20,11 @@ def test_vllm_with_our_two_parts_and_the_users_flags_last():
         *("--model", "folder", "--scheduler-cls", SCHEDULER, "--middleware", MIDDLEWARE),
     )
     assert command[-2:] == ("--port", "9000")
+
+
+def test_requests_name_the_model_as_the_user_did():
+    assert started().command[9:11] == ("--served-model-name", "asked")
+    assert "asked" not in started("--served-model-name=other").command
 
 
 def test_shadow_has_both_parts_and_off_none():
