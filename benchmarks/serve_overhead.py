@@ -1,6 +1,6 @@
 """What the whole of Slotwise adds to a request when nothing is queued.
 
-python benchmarks/serve_overhead.py MODEL --predictor FOLDER [--requests 120] [--output FILE]
+python -m benchmarks.serve_overhead MODEL --predictor FOLDER [--requests 120] [--output FILE]
 
 Two servers stand side by side, `slotwise serve --mode off` (vLLM alone) and `--mode active`
 (middleware, prediction, scheduler). Each prompt goes to both, one after the other, in random
@@ -23,8 +23,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from serving_server import server
 
+from benchmarks.serving_server import server
 from serving.bench.client import StreamMeter, ask, open_client
 
 TEXT = (

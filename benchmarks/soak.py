@@ -1,6 +1,6 @@
 """Half an hour of overload and ill treatment: nothing may be lost, nothing may leak.
 
-python benchmarks/soak.py MODEL --predictor FOLDER [--minutes 30] [--output FILE]
+python -m benchmarks.soak MODEL --predictor FOLDER [--minutes 30] [--output FILE]
 
 `slotwise serve` is first asked by as many clients as it has slots, for a minute, which says what it
 carries; then requests come at 1.2 times that rate, Poisson. Of them 10 % go away before their
@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import signal
 import tempfile
 import time
@@ -31,8 +32,8 @@ import psutil
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from serving_server import Server, server
 
+from benchmarks.serving_server import Server, server
 from serving.bench.client import StreamMeter, ask, open_client
 
 OVERLOAD = 1.2
@@ -245,6 +246,7 @@ def main() -> None:
     parser.add_argument("--predictor", type=Path)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log", type=Path, help="where the server's output goes")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     flags = [
@@ -257,6 +259,8 @@ def main() -> None:
         log = Path(name) / "server.log"
         with server(arguments.model, *flags, log=log, mode="active") as served:
             found = asyncio.run(soak(served, arguments))
+        if arguments.log:
+            shutil.copy(log, arguments.log)
         found["tracebacks"] = log.read_text(encoding="utf-8", errors="replace").count("Traceback")
     table = Table("how it ended", "requests")
     for end, count in found["ends"].items():
