@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import TypeVar
 
 from predictor.errors import ArtifactError
 from predictor.protocol import LengthPredictor
@@ -20,6 +20,7 @@ FORMAT = "slotwise-predictor"
 VERSION = 1
 _INDEX = "artifact.json"
 _KINDS = {
+    "encoder": ("predictor.encoder.predictor", "EncoderPredictor"),
     "history": ("predictor.history", "HistoryPredictor"),
     "lightgbm": ("predictor.boosted", "BoostedPredictor"),
 }
@@ -34,24 +35,11 @@ class _Index:
     sha256: dict[str, str]
 
 
-class StoredPredictor(LengthPredictor, Protocol):
-    """A predictor that can be written to files and built again from them."""
-
-    def to_files(self) -> dict[str, bytes]:
-        """Everything needed to build it again, by file name."""
-        ...
-
-    @classmethod
-    def from_files(cls, files: Mapping[str, bytes]) -> Self:
-        """Inverse of :meth:`to_files`; raises ``ArtifactError``."""
-        ...
-
-
-Stored = TypeVar("Stored", bound=StoredPredictor)
+Stored = TypeVar("Stored", bound=LengthPredictor)
 
 
 def save(
-    predictor: StoredPredictor, folder: Path, *, extra: Mapping[str, bytes] | None = None
+    predictor: LengthPredictor, folder: Path, *, extra: Mapping[str, bytes] | None = None
 ) -> None:
     """Write ``folder`` atomically, replacing an artifact that is there.
 
@@ -73,11 +61,11 @@ def save(
         raise ArtifactError(f"{folder}: {error}; give a folder that can be written") from error
 
 
-def load(folder: Path) -> StoredPredictor:
+def load(folder: Path) -> LengthPredictor:
     """Build the stored predictor of whichever kind; raises ``ArtifactError``."""
     index = _index(folder)
     module, name = _KINDS[index.kind]
-    loaded: StoredPredictor = getattr(import_module(module), name).from_files(
+    loaded: LengthPredictor = getattr(import_module(module), name).from_files(
         _checked_files(folder, index.sha256)
     )
     return loaded

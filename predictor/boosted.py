@@ -3,18 +3,17 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from predictor import artifact
 from predictor.calibration import Calibration
 from predictor.distribution import LengthDistribution, log_edges
 from predictor.errors import ArtifactError, DatasetError, DistributionError, ModelError
 from predictor.features import FEATURE_VERSION, lexical_features
 from predictor.prompt import Prompt
+from predictor.protocol import LengthPredictor
 from predictor.text_scores import TextScores
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ _STATE_FILE = "boosted.json"
 _TEXT_FILE = "text_scores.npy"
 
 
-class BoostedPredictor:
+class BoostedPredictor(LengthPredictor):
     """One LightGBM model per quantile level of the log length, joined into a CDF.
 
     The levels are sorted, joined by straight lines over the log length (the tail above the
@@ -134,15 +133,6 @@ class BoostedPredictor:
             _distribution(self._edges, row, prompt.max_tokens)
             for row, prompt in zip(rows, prompts, strict=True)
         ]
-
-    def save_pretrained(self, folder: Path) -> None:
-        """Store as an artifact folder."""
-        artifact.save(self, folder)
-
-    @classmethod
-    def from_pretrained(cls, folder: Path) -> Self:
-        """Load what :meth:`save_pretrained` stored."""
-        return artifact.load_as(cls, folder)
 
     def to_files(self) -> dict[str, bytes]:
         """Everything needed to build it again, by file name."""

@@ -159,6 +159,19 @@ class LengthDistribution:
         mass[-1] = self.survival(max_tokens - 1)
         return type(self)(edges, np.maximum(mass, 0.0))
 
+    def below(self, limit: int) -> Self:
+        """Exact distribution of L given ``L <= limit``; ``point(limit)`` where that cannot be."""
+        if limit < 1:
+            raise DistributionError(f"limit {limit}: it must be at least 1")
+        if limit >= self.edges[-1]:
+            return self
+        share = float(self.cdf(limit))
+        if share < _SUM_TOLERANCE:
+            return type(self).point(limit)
+        edges = np.append(self.edges[self.edges < limit], limit)
+        cdf = np.append(self.cumulative[: len(edges) - 1], share) / share
+        return type(self)(edges, np.diff(cdf))
+
     def atoms(self, count: int) -> Floats:
         """``count`` equally likely whole lengths, the quantiles at (i + 0.5) / count."""
         if count < 1:

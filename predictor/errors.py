@@ -6,6 +6,7 @@ SlotwiseError
 │   ├── ConfigError         an SLO or settings file is wrong
 │   ├── UnknownPolicyError  no policy has this name
 │   └── ModelError          a model folder or package cannot be used
+├── TrainingError           a training run went wrong and was given up
 ├── ArtifactError           a stored predictor is missing, damaged or of another kind
 ├── DistributionError       probabilities or bin edges that are not a distribution
 ├── PredictionError         a predictor gave no usable answer: it failed, died, hung or is late
@@ -38,6 +39,10 @@ class UnknownPolicyError(InputError):
 
 class ModelError(InputError):
     """A model folder or package cannot be used."""
+
+
+class TrainingError(SlotwiseError):
+    """A training run went wrong and was given up."""
 
 
 class ArtifactError(SlotwiseError):

@@ -4,16 +4,15 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import erf, sqrt
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from predictor import artifact
 from predictor.distribution import LengthDistribution, log_edges
 from predictor.errors import ArtifactError, DatasetError, DistributionError
 from predictor.prompt import Prompt
+from predictor.protocol import LengthPredictor
 
 Floats = NDArray[np.float64]
 
@@ -21,7 +20,7 @@ _GAUSSIAN_REACH = 6.0
 _FILE = "history.json"
 
 
-class HistoryPredictor:
+class HistoryPredictor(LengthPredictor):
     """One distribution per task; a task never seen gets the distribution of all lengths."""
 
     def __init__(
@@ -63,15 +62,6 @@ class HistoryPredictor:
             _limited(self.tasks.get(prompt.task, self.prior), prompt.max_tokens)
             for prompt in prompts
         ]
-
-    def save_pretrained(self, folder: Path) -> None:
-        """Store as an artifact folder."""
-        artifact.save(self, folder)
-
-    @classmethod
-    def from_pretrained(cls, folder: Path) -> Self:
-        """Load what :meth:`save_pretrained` stored."""
-        return artifact.load_as(cls, folder)
 
     def to_files(self) -> dict[str, bytes]:
         """Everything needed to build it again, by file name."""

@@ -1,0 +1,1 @@
+"""Fine-tunes the encoder predictor; importing this package loads nothing heavy."""

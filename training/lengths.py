@@ -1,0 +1,299 @@
+"""Observed answer lengths of many prompts and LLMs, read from a folder of two files.
+
+``prompts.jsonl[.gz]`` holds ``prompt_id, dataset, prompt_text, split``; ``lengths.csv[.gz]`` holds
+``prompt_id, model, output_sizes`` (whole numbers, space separated) and, where known, ``temp``,
+``top_p``, ``top_k`` and ``max_tokens`` (where answers were cut). This is CASTILLO's layout
+(arXiv 2505.16881) and what ``slotwise collect`` writes.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictor.errors import DatasetError
+from predictor.prompt import Prompt
+from training.classes import slo_class
+from training.sharegpt import Conversation
+from training.split import Split, held_for_validation, split_of
+from training.tokens import TokenCounter
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+# CASTILLO's own limit; a sample this long was cut there.
+DEFAULT_CAP = 14_999
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+_PROMPT_FIELDS = ("prompt_id", "prompt_text")
+_LENGTH_FIELDS = ("prompt_id", "model", "output_sizes")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPrompt:
+    """One prompt; ``dataset`` says where it comes from."""
+
+    id: str
+    text: str
+    dataset: str
+    split: Split
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LengthRows:
+    """Row r: the LLM ``llms[llm_of[r]]`` answered ``prompts[prompt_of[r]]``.
+
+    ``samples`` is int64[n, S] in tokens, 0 where a row has fewer; a sample >= ``caps[r]`` was cut
+    there and is known only to be that long. ``temperatures`` is float64[n], nan where unknown.
+    """
+
+    prompts: tuple[KnownPrompt, ...]
+    llms: tuple[str, ...]
+    prompt_of: Ints
+    llm_of: Ints
+    samples: Ints
+    caps: Ints
+    temperatures: Floats
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.prompt_of)
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """bool[n, S]: samples that are there and were not cut."""
+        return np.asarray((self.samples > 0) & (self.samples < self.caps[:, None]))
+
+    @property
+    def cut(self) -> NDArray[np.bool_]:
+        """bool[n, S]: samples that reached the cap."""
+        return np.asarray(self.samples >= self.caps[:, None])
+
+    def of_split(self, split: Split) -> Self:
+        """The rows whose prompt lies on that side."""
+        side = np.array([prompt.split == split for prompt in self.prompts])
+        return self.where(side[self.prompt_of])
+
+    def of_llm(self, llm: str) -> Self:
+        """The rows of one LLM."""
+        return self.where(self.llm_of == self.llms.index(llm))
+
+    def without(self, llms: Sequence[str]) -> Self:
+        """The rows of all other LLMs; the names left out are forgotten."""
+        kept = [name for name in self.llms if name not in llms]
+        rows = self.where(~np.isin(self.llm_of, [self.llms.index(n) for n in llms]))
+        number = {self.llms.index(name): place for place, name in enumerate(kept)}
+        moved = np.array([number[int(i)] for i in rows.llm_of], dtype=np.int64)
+        return rows._replace(llms=tuple(kept), llm_of=moved)
+
+    def where(self, rows: NDArray[np.bool_] | Ints) -> Self:
+        """Some of the rows, by mask or index; prompts keep their numbers."""
+        return self._replace(
+            prompt_of=self.prompt_of[rows],
+            llm_of=self.llm_of[rows],
+            samples=self.samples[rows],
+            caps=self.caps[rows],
+            temperatures=self.temperatures[rows],
+        )
+
+    def requests(self) -> list[Prompt]:
+        """What a predictor is asked for each row."""
+        tasks = [slo_class(prompt.text) for prompt in self.prompts]
+        return [
+            Prompt(
+                text=self.prompts[p].text,
+                task=tasks[p],
+                llm=self.llms[m],
+                temperature=None if np.isnan(t) else float(t),
+            )
+            for p, m, t in zip(self.prompt_of, self.llm_of, self.temperatures, strict=True)
+        ]
+
+    def datasets(self) -> list[str]:
+        """For each row where its prompt comes from."""
+        return [self.prompts[p].dataset for p in self.prompt_of]
+
+    def _replace(self, **changes: object) -> Self:
+        values = {name: getattr(self, name) for name in self.__slots__} | changes
+        return type(self)(**values)
+
+
+def read_lengths(folder: Path) -> LengthRows:
+    """Read a folder in this layout; raises ``DatasetError`` naming the file and line at fault."""
+    prompts_file, lengths_file = _file(folder, "prompts.jsonl"), _file(folder, "lengths.csv")
+    prompt_bytes, length_bytes = _content(prompts_file), _content(lengths_file)
+    prompts = list(_prompts(prompts_file, prompt_bytes))
+    number = {prompt.id: place for place, prompt in enumerate(prompts)}
+    rows = list(_rows(lengths_file, length_bytes, number))
+    if not rows:
+        raise DatasetError(f"{lengths_file}: holds no row; give prompt_id,model,output_sizes rows")
+    llms = tuple(sorted({row.llm for row in rows}))
+    width = max(len(row.samples) for row in rows)
+    return LengthRows(
+        prompts=tuple(prompts),
+        llms=llms,
+        prompt_of=np.array([row.prompt for row in rows], dtype=np.int64),
+        llm_of=np.array([llms.index(row.llm) for row in rows], dtype=np.int64),
+        samples=np.array([row.samples + [0] * (width - len(row.samples)) for row in rows]),
+        caps=np.array([row.cap for row in rows], dtype=np.int64),
+        temperatures=np.array([row.temperature for row in rows]),
+        sha256={
+            file.name: hashlib.sha256(content).hexdigest()
+            for file, content in ((prompts_file, prompt_bytes), (lengths_file, length_bytes))
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    prompt: int
+    llm: str
+    samples: list[int]
+    cap: int
+    temperature: float
+
+
+def _file(folder: Path, name: str) -> Path:
+    for candidate in (folder / f"{name}.gz", folder / name):
+        if candidate.is_file():
+            return candidate
+    raise DatasetError(
+        f"{folder}: holds no {name} or {name}.gz; give a folder with prompts.jsonl and lengths.csv"
+    )
+
+
+def _content(file: Path) -> bytes:
+    try:
+        content = file.read_bytes()
+        return gzip.decompress(content) if file.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(f"{file}: {error}; give a readable file") from error
+
+
+def _text(file: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{file}: is not UTF-8 (byte {error.start}); save it as UTF-8"
+        ) from error
+
+
+def _prompts(file: Path, content: bytes) -> Iterator[KnownPrompt]:
+    known: set[str] = set()
+    for number, line in enumerate(_text(file, content).split("\n"), start=1):
+        if not line.strip():
+            continue
+        prompt = _prompt(file, number, line)
+        if prompt.id in known:
+            raise DatasetError(f"{file}, line {number}: prompt_id {prompt.id!r} occurs twice")
+        known.add(prompt.id)
+        yield prompt
+
+
+def _prompt(file: Path, number: int, line: str) -> KnownPrompt:
+    try:
+        record = json.loads(line)
+        identifier, text = (str(record[name]) for name in _PROMPT_FIELDS)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f'{file}, line {number}: {error!r}; expected {{"prompt_id": ..., "prompt_text": ...}}'
+        ) from error
+    return KnownPrompt(identifier, text, str(record.get("dataset", "")), _side(record, identifier))
+
+
+def _side(record: Mapping[str, object], identifier: str) -> Split:
+    """The file's split, with part of its training prompts kept for validation."""
+    told = record.get("split")
+    if told not in _SPLITS:
+        return split_of(identifier)
+    if told == "train" and held_for_validation(identifier):
+        return "validation"
+    return next(side for side in _SPLITS if side == told)
+
+
+def _rows(file: Path, content: bytes, prompts: Mapping[str, int]) -> Iterator[_Row]:
+    reader = csv.DictReader(io.StringIO(_text(file, content)))
+    if missing := [name for name in _LENGTH_FIELDS if name not in (reader.fieldnames or ())]:
+        raise DatasetError(
+            f"{file}: has no column {', '.join(missing)}; expected {','.join(_LENGTH_FIELDS)}"
+        )
+    for record in reader:
+        yield _row(f"{file}, line {reader.line_num}", record, prompts)
+
+
+def _row(where: str, record: Mapping[str, str], prompts: Mapping[str, int]) -> _Row:
+    if (identifier := record["prompt_id"]) not in prompts:
+        raise DatasetError(f"{where}: prompt_id {identifier!r} has no prompt in prompts.jsonl")
+    try:
+        samples = [max(int(word), 1) for word in record["output_sizes"].split()]
+        temperature = float(record.get("temp") or "nan")
+        cap = int(record.get("max_tokens") or DEFAULT_CAP)
+    except (ValueError, AttributeError) as error:
+        raise DatasetError(f"{where}: {error}; give whole numbers of tokens") from error
+    if not samples or not record["model"]:
+        raise DatasetError(f"{where}: names no model or no length; leave the row out")
+    return _Row(prompts[identifier], record["model"], samples, cap, temperature)
+
+
+def joined(first: LengthRows, second: LengthRows) -> LengthRows:
+    """All rows of both; prompts and LLMs of ``second`` are numbered after those of ``first``."""
+    llms = first.llms + tuple(name for name in second.llms if name not in first.llms)
+    number = np.array([llms.index(name) for name in second.llms], dtype=np.int64)
+    width = max(first.samples.shape[1], second.samples.shape[1])
+    return LengthRows(
+        prompts=first.prompts + second.prompts,
+        llms=llms,
+        prompt_of=np.concatenate((first.prompt_of, second.prompt_of + len(first.prompts))),
+        llm_of=np.concatenate((first.llm_of, number[second.llm_of])),
+        samples=np.concatenate([_widened(rows.samples, width) for rows in (first, second)]),
+        caps=np.concatenate((first.caps, second.caps)),
+        temperatures=np.concatenate((first.temperatures, second.temperatures)),
+        sha256={**first.sha256, **second.sha256},
+    )
+
+
+def from_sharegpt(
+    conversations: Sequence[Conversation],
+    counter: TokenCounter,
+    *,
+    llm: str = "sharegpt",
+    sha256: str = "",
+) -> LengthRows:
+    """The first turn of each conversation: one answer each, of an LLM called ``llm``."""
+    turns = [conversation.first_turn for conversation in conversations]
+    lengths = np.maximum(counter.count([answer for _, answer in turns]), 1)
+    count = len(turns)
+    prompts = tuple(
+        KnownPrompt(conversation.id, asked, "ShareGPT-pairs", split_of(conversation.base_id))
+        for conversation, (asked, _) in zip(conversations, turns, strict=True)
+    )
+    return LengthRows(
+        prompts=prompts,
+        llms=(llm,),
+        prompt_of=np.arange(count, dtype=np.int64),
+        llm_of=np.zeros(count, dtype=np.int64),
+        samples=lengths[:, None],
+        caps=np.full(count, DEFAULT_CAP, dtype=np.int64),
+        temperatures=np.full(count, np.nan),
+        sha256={"sharegpt": sha256},
+    )
+
+
+def apart_from(rows: LengthRows, judged: LengthRows) -> LengthRows:
+    """The rows whose prompt is no text that ``judged`` keeps for validation or test."""
+    kept_back = {p.text.strip() for p in judged.prompts if p.split != "train"}
+    known = np.array([prompt.text.strip() not in kept_back for prompt in rows.prompts])
+    return rows.where(known[rows.prompt_of])
+
+
+def _widened(samples: Ints, width: int) -> Ints:
+    return np.pad(samples, ((0, 0), (0, width - samples.shape[1])))
