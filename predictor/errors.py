@@ -7,6 +7,7 @@ SlotwiseError
 │   ├── UnknownPolicyError  no policy has this name
 │   └── ModelError          a model folder or package cannot be used
 ├── TrainingError           a training run went wrong and was given up
+├── RegistryError           the store of trained predictors cannot be used, or lacks a version
 ├── ArtifactError           a stored predictor is missing, damaged or of another kind
 ├── DistributionError       probabilities or bin edges that are not a distribution
 ├── PredictionError         a predictor gave no usable answer: it failed, died, hung or is late
@@ -43,6 +44,10 @@ class ModelError(InputError):
 
 class TrainingError(SlotwiseError):
     """A training run went wrong and was given up."""
+
+
+class RegistryError(SlotwiseError):
+    """The store of trained predictors cannot be used, or lacks a version."""
 
 
 class ArtifactError(SlotwiseError):

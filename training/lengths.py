@@ -273,7 +273,9 @@ def from_sharegpt(
     lengths = np.maximum(counter.count([answer for _, answer in turns]), 1)
     count = len(turns)
     prompts = tuple(
-        KnownPrompt(conversation.id, asked, "ShareGPT-pairs", split_of(conversation.base_id))
+        KnownPrompt(
+            conversation.id, asked, f"ShareGPT-{slo_class(asked)}", split_of(conversation.base_id)
+        )
         for conversation, (asked, _) in zip(conversations, turns, strict=True)
     )
     return LengthRows(

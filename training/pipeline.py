@@ -1,11 +1,11 @@
-"""Trains a predictor on ShareGPT, judges it on conversations it never saw, and stores it."""
+"""Data -> split by prompt -> train -> calibrate -> judge beside baselines and noise -> store."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,164 +14,227 @@ from predictor import artifact
 from predictor.boosted import MIN_ROWS, BoostedPredictor, Progress
 from predictor.errors import ConfigError, DatasetError
 from predictor.history import HistoryPredictor
-from predictor.prompt import Prompt
 from predictor.protocol import LengthPredictor
-from training.classes import slo_class
-from training.metrics import Scores, score
-from training.sharegpt import Conversation, ReadReport, read_sharegpt
-from training.split import TRAIN_FRACTION, VALIDATION_FRACTION, Split, split_of
+from training.config import TrainingConfig
+from training.evaluate import Evaluation, evaluate
+from training.lengths import LengthRows, apart_from, from_sharegpt, read_lengths
+from training.sharegpt import read_sharegpt
+from training.split import Split
 from training.tokens import TokenCounter
 
 Ints = NDArray[np.int64]
-Kind = Literal["lightgbm", "history"]
 
 METRICS_FILE = "metrics.json"
 DATA_FILE = "data.json"
 _TIMED_PROMPTS = 200
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """Prompts and the lengths of their answers, int64[n] in engine tokens, at least one each."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """What a run learns from: ``rows`` train, validate and judge; of ``extra`` only is learned."""
 
-    prompts: tuple[Prompt, ...]
-    lengths: Ints
+    rows: LengthRows
+    extra: LengthRows | None
 
-    def __len__(self) -> int:
-        return len(self.prompts)
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of each source."""
+        return {**self.rows.sha256, **(self.extra.sha256 if self.extra is not None else {})}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TrainingResult:
-    """What a training run found; ``scores`` are of the test split, by predictor name.
-
-    ``predict_ms`` is the median time for one prompt alone, by predictor name.
-    """
+    """What a training run found; ``predict_ms`` is the median time for one prompt alone."""
 
     folder: Path
-    report: ReadReport
-    rows: Mapping[Split, int]
-    scores: Mapping[str, Scores]
-    predict_ms: Mapping[str, float]
+    predictor: LengthPredictor
+    data: Data
+    evaluation: Evaluation
+    epochs: tuple[Mapping[str, float], ...]
+    predict_ms: float
     fit_s: float
+
+    @property
+    def rows(self) -> dict[Split, int]:
+        """Rows in each split."""
+        return {split: len(self.data.rows.of_split(split)) for split in _SPLITS}
 
 
 def train(
     folder: Path,
+    config: TrainingConfig,
     *,
-    counter: TokenCounter,
-    dataset: Path | None = None,
-    kind: Kind = "lightgbm",
-    seed: int = 0,
-    threads: int = 2,
+    counter: Callable[[], TokenCounter],
     progress: Progress | None = None,
+    on_epoch: Callable[[Mapping[str, float]], None] | None = None,
+    restart: bool = False,
 ) -> TrainingResult:
-    """Fit on train conversations, calibrate on validation, judge once on test, store ``kind``.
+    """Fit on train, calibrate on validation, judge once on test, store in ``folder``.
 
-    ``progress`` is told the stage and the share of it that is done, 0 to 1.
+    ``progress`` is told the stage and the share of it that is done, 0 to 1. An encoder run that
+    was interrupted is taken up where its last checkpoint (beside ``folder``) left it.
     """
-    if kind not in ("lightgbm", "history"):
-        raise ConfigError(f"predictor kind {kind!r}: give lightgbm or history")
     report = progress or _silent
     report("read", 0.0)
-    data = read_sharegpt(dataset)
-    report("count tokens", 0.0)
-    parts = _parts(data.conversations, counter)
-    _require(data.report.path, parts)
+    data = read_data(config, counter)
+    test = data.rows.of_split("test")
+    _require(data.rows, test)
     started = perf_counter()
-    predictors = _fitted(parts, seed=seed, threads=threads, progress=progress)
+    epochs: list[Mapping[str, float]] = []
+
+    def heard(epoch: Mapping[str, float]) -> None:
+        epochs.append(epoch)
+        if on_epoch is not None:
+            on_epoch(epoch)
+
+    predictor = _fitted(folder, config, data, report, heard, restart=restart)
     fit_s = perf_counter() - started
     report("judge", 0.0)
     result = TrainingResult(
         folder=folder,
-        report=data.report,
-        rows={split: len(part) for split, part in parts.items()},
-        scores=_judged(predictors, parts["test"]),
-        predict_ms={name: _predict_ms(p, parts["test"]) for name, p in predictors.items()},
+        predictor=predictor,
+        data=data,
+        evaluation=evaluate(predictor, test, known=data.rows.of_split("train")),
+        epochs=tuple(epochs),
+        predict_ms=predict_ms(predictor, test),
         fit_s=fit_s,
     )
     report("store", 0.0)
-    artifact.save(predictors[kind], folder, extra=_extra(result, counter, seed))
+    artifact.save(predictor, folder, extra=_extra(result, config))
+    _checkpoint_folder(folder, clear=True)
     report("store", 1.0)
     return result
 
 
-def examples(conversations: Sequence[Conversation], counter: TokenCounter) -> Examples:
-    """The first turn of each conversation."""
-    turns = [conversation.first_turn for conversation in conversations]
-    prompt_tokens = counter.count([prompt for prompt, _ in turns])
-    answer_tokens = counter.count([answer for _, answer in turns])
-    prompts = (
-        Prompt(text=prompt, task=slo_class(prompt), input_tokens=int(tokens))
-        for (prompt, _), tokens in zip(turns, prompt_tokens, strict=True)
-    )
-    return Examples(tuple(prompts), np.maximum(answer_tokens, 1))
-
-
-def _parts(conversations: Sequence[Conversation], counter: TokenCounter) -> dict[Split, Examples]:
-    every = examples(conversations, counter)
-    rows: dict[Split, list[int]] = {"train": [], "validation": [], "test": []}
-    for row, conversation in enumerate(conversations):
-        rows[split_of(conversation.base_id)].append(row)
-    return {
-        split: Examples(tuple(every.prompts[i] for i in index), every.lengths[index])
-        for split, index in rows.items()
-    }
-
-
-def _require(path: str, parts: Mapping[Split, Examples]) -> None:
-    if len(parts["train"]) < MIN_ROWS:
-        raise DatasetError(
-            f"{path}: only {len(parts['train'])} training conversations, "
-            f"but {MIN_ROWS} are needed; give a larger --dataset-path"
+def read_data(config: TrainingConfig, counter: Callable[[], TokenCounter]) -> Data:
+    """The folder of lengths with ShareGPT beside it, or ShareGPT alone."""
+    if config.lengths is None:
+        return Data(_sharegpt(config, counter), None)
+    rows = read_lengths(config.lengths)
+    unknown = {*config.leave_out, *filter(None, [config.llm])} - set(rows.llms)
+    if unknown:
+        raise ConfigError(
+            f"{config.lengths} holds no LLM {', '.join(sorted(unknown))}; "
+            f"it holds {', '.join(rows.llms)}"
         )
-    if not len(parts["test"]):
+    if config.llm is not None:
+        rows = rows.without([name for name in rows.llms if name != config.llm])
+    rows = rows.without(config.leave_out) if config.leave_out else rows
+    if config.kind != "encoder" or not config.sharegpt:
+        return Data(rows, None)
+    return Data(rows, apart_from(_sharegpt(config, counter), rows))
+
+
+def _sharegpt(config: TrainingConfig, counter: Callable[[], TokenCounter]) -> LengthRows:
+    data = read_sharegpt(config.dataset_path)
+    return from_sharegpt(data.conversations, counter(), sha256=data.report.sha256)
+
+
+def _require(rows: LengthRows, test: LengthRows) -> None:
+    train = rows.of_split("train")
+    if len(train) < MIN_ROWS:
         raise DatasetError(
-            f"{path}: no conversation falls into the test split; give a larger --dataset-path"
+            f"only {len(train)} rows to train on, but {MIN_ROWS} are needed; "
+            "give more conversations or lengths"
         )
+    if not len(test):
+        raise DatasetError("no prompt falls into the test split; give more data")
 
 
 def _fitted(
-    parts: Mapping[Split, Examples], *, seed: int, threads: int, progress: Progress | None
-) -> dict[str, "BoostedPredictor | HistoryPredictor"]:
-    learn, check = parts["train"], parts["validation"]
+    folder: Path,
+    config: TrainingConfig,
+    data: Data,
+    progress: Progress,
+    heard: Callable[[Mapping[str, float]], None],
+    *,
+    restart: bool,
+) -> LengthPredictor:
+    if config.kind == "encoder":
+        return _encoder(folder, config, data, progress, heard, restart=restart)
+    if config.kind == "fast":
+        from training.fast.fit import fit_fast  # noqa: PLC0415 - loads torch
+
+        return fit_fast(data.rows, config.fast, progress)
+    learn, check = data.rows.of_split("train"), data.rows.of_split("validation")
+    if config.kind == "history":
+        return HistoryPredictor.fit(*_flat(learn))
+    if len(data.rows.llms) > 1:
+        raise ConfigError(
+            "a lightgbm predictor knows one LLM: give --set llm=NAME, one of "
+            f"{', '.join(data.rows.llms)}, or train kind encoder or fast"
+        )
     boosted = BoostedPredictor.fit(
-        learn.prompts, learn.lengths, seed=seed, threads=threads, progress=progress
+        *_flat(learn), seed=config.seed, threads=config.threads, progress=progress
     )
-    return {
-        "lightgbm": boosted.calibrated(check.prompts, check.lengths) if len(check) else boosted,
-        "history": HistoryPredictor.fit(learn.prompts, learn.lengths),
-        "history-gaussian": HistoryPredictor.fit(learn.prompts, learn.lengths, gaussian=True),
-    }
+    return boosted.calibrated(*_flat(check)) if len(check) else boosted
 
 
-def _judged(predictors: Mapping[str, LengthPredictor], test: Examples) -> dict[str, Scores]:
-    return {
-        name: score(predictor.predict(test.prompts), test.lengths)
-        for name, predictor in predictors.items()
-    }
+def _encoder(
+    folder: Path,
+    config: TrainingConfig,
+    data: Data,
+    progress: Progress,
+    heard: Callable[[Mapping[str, float]], None],
+    *,
+    restart: bool,
+) -> LengthPredictor:
+    from training.encoder.checkpoint import Checkpoints, fingerprint  # noqa: PLC0415 - torch
+    from training.encoder.fit import fit_encoder  # noqa: PLC0415
+
+    checkpoints = Checkpoints(
+        _checkpoint_folder(folder, clear=restart),
+        fingerprint=fingerprint(config.encoder, data.fingerprints),
+    )
+    fitted = fit_encoder(
+        data.rows,
+        data.extra,
+        config.encoder,
+        checkpoints=checkpoints,
+        progress=progress,
+        on_epoch=lambda epoch: heard(asdict(epoch)),
+    )
+    return fitted.predictor
 
 
-def _predict_ms(predictor: LengthPredictor, test: Examples) -> float:
+def _checkpoint_folder(folder: Path, *, clear: bool) -> Path:
+    """Beside the artifact's folder, which is written whole or not at all."""
+    beside = folder.with_name(f"{folder.name}.checkpoint")
+    if clear and beside.is_dir():
+        for file in beside.glob("checkpoint.*"):
+            file.unlink()
+        beside.rmdir()
+    return beside
+
+
+def _flat(rows: LengthRows) -> tuple[list[Any], Ints]:
+    """One prompt and length per sample."""
+    requests = rows.requests()
+    row, column = np.nonzero(rows.seen)
+    return [requests[r] for r in row], rows.samples[row, column]
+
+
+def predict_ms(predictor: LengthPredictor, rows: LengthRows) -> float:
+    """Median time for one prompt alone."""
     times = []
-    for prompt in test.prompts[:_TIMED_PROMPTS]:
+    for prompt in rows.where(np.arange(min(len(rows), _TIMED_PROMPTS))).requests():
         started = perf_counter()
         predictor.predict([prompt])
         times.append(perf_counter() - started)
     return 1000.0 * float(np.median(times))
 
 
-def _extra(result: TrainingResult, counter: TokenCounter, seed: int) -> dict[str, bytes]:
+def _extra(result: TrainingResult, config: TrainingConfig) -> dict[str, bytes]:
     data = {
-        "dataset": asdict(result.report),
-        "tokenizer_sha256": counter.fingerprint,
-        "rows": dict(result.rows),
-        "fractions": {"train": TRAIN_FRACTION, "validation": VALIDATION_FRACTION},
-        "seed": seed,
+        "sha256": result.data.fingerprints,
+        "rows": result.rows,
+        "config": config.model_dump(mode="json"),
     }
     metrics = {
-        "test": {name: asdict(scores) for name, scores in result.scores.items()},
-        "predict_ms": dict(result.predict_ms),
+        "test": result.evaluation.document(),
+        "epochs": list(result.epochs),
+        "predict_ms": result.predict_ms,
         "fit_s": result.fit_s,
     }
     return {METRICS_FILE: _json(metrics), DATA_FILE: _json(data)}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class HeadShape:
     """Sizes of everything above the encoder."""
 
-    encoder_width: int
+    text_width: int
     features: int
     settings: int
     llms: int
@@ -36,7 +36,7 @@ class HazardHead(nn.Module):
         self.settings = nn.Linear(shape.settings, shape.llm_width, bias=False)
         nn.init.zeros_(self.settings.weight)
         self.trunk = nn.Sequential(
-            nn.Linear(2 * shape.encoder_width + shape.features, shape.hidden),
+            nn.Linear(shape.text_width + shape.features, shape.hidden),
             nn.GELU(),
             nn.Dropout(shape.dropout),
         )
@@ -71,7 +71,7 @@ class LengthNetwork(nn.Module):
 
     def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
         """float[n, 2 * width]: the mean over the tokens and the first token."""
-        return self._pool(self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
+        return pool(self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
 
     @property
     def can_split(self) -> bool:
@@ -93,13 +93,15 @@ class LengthNetwork(nn.Module):
         visible = mask[:, None, None, :].bool()
         for layer in self.backbone.encoder.layer[layers:]:
             states = layer(states, visible)
-        return self._pool(states, mask)
+        return pool(states, mask)
 
-    def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
-        states = states.float()
-        weights = mask.unsqueeze(-1).to(states.dtype)
-        mean = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
-        return torch.cat((mean, states[:, 0]), dim=-1)
+
+def pool(states: Tensor, mask: Tensor) -> Tensor:
+    """float[n, 2 * width] of float[n, tokens, width]: the tokens' mean and the first token."""
+    states = states.float()
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    mean = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+    return torch.cat((mean, states[:, 0]), dim=-1)
 
 
 def log_survival(logits: Tensor) -> Tensor:

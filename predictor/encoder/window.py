@@ -62,6 +62,17 @@ class Window:
         return np.concatenate((whole[: self.head + 1], whole[-self.tail - 1 :]))
 
 
+def padded(tokens: Sequence[Ints]) -> tuple[Ints, Ints]:
+    """Token ids and mask, int64[n, longest] each."""
+    longest = max(map(len, tokens))
+    ids = np.zeros((len(tokens), longest), dtype=np.int64)
+    mask = np.zeros((len(tokens), longest), dtype=np.int64)
+    for row, some in enumerate(tokens):
+        ids[row, : len(some)] = some
+        mask[row, : len(some)] = 1
+    return ids, mask
+
+
 def _parse(content: bytes) -> "Tokenizer":
     try:
         from tokenizers import Tokenizer  # noqa: PLC0415 - comes with transformers

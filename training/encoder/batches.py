@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from predictor.encoder.inputs import padded
+from predictor.encoder.window import padded
 from training.encoder.loss import Label
 from training.encoder.targets import Targets
 

@@ -103,5 +103,8 @@ class Checkpoints:
 
 def fingerprint(config: EncoderConfig, data: Mapping[str, str]) -> str:
     """Changes whenever a checkpoint would no longer fit."""
-    told = {"config": config.model_dump(exclude={"threads", "device"}), "data": dict(data)}
+    told = {
+        "config": config.model_dump(exclude={"threads", "device", "budget_minutes"}),
+        "data": dict(data),
+    }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

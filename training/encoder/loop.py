@@ -38,7 +38,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class PromptParts:
     """Numbers of the prompts that train in every epoch, that are drawn from, and that judge."""
 
     train: Ints
@@ -49,7 +49,7 @@ class Parts:
 def fine_tune(
     network: LengthNetwork,
     data: TrainingData,
-    parts: Parts,
+    parts: PromptParts,
     config: EncoderConfig,
     *,
     checkpoints: Checkpoints,
@@ -91,7 +91,7 @@ class _Run:
         self,
         network: LengthNetwork,
         data: TrainingData,
-        parts: Parts,
+        parts: PromptParts,
         config: EncoderConfig,
         device: str,
     ) -> None:

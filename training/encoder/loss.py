@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor, cat
+from torch import Tensor, cat, from_numpy
 from torch.nn.functional import logsigmoid
 
 from predictor.encoder.network import cdf_at_edges
+from training.encoder.targets import Targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,15 @@ class Label:
     outlived: Tensor
     cdf: Tensor
     width: Tensor
+
+    def rows(self, index: Tensor) -> "Label":
+        """Some of the rows."""
+        return Label(self.ended[index], self.outlived[index], self.cdf[index], self.width[index])
+
+
+def label_of(made: Targets) -> Label:
+    """The same numbers as tensors."""
+    return Label(*(from_numpy(a) for a in (made.ended, made.outlived, made.cdf, made.width)))
 
 
 def likelihood(logits: Tensor, label: Label) -> Tensor:

@@ -8,19 +8,22 @@ import torch
 from numpy.typing import NDArray
 
 from predictor.calibration import GroupedCalibration
+from predictor.conditioned import Parts
 from predictor.distribution import log_edges
-from predictor.encoder.backbone import load_backbone
-from predictor.encoder.inputs import SETTINGS, Scaling, padded, settings
+from predictor.encoder.backbone import Backbone, load_backbone
 from predictor.encoder.network import HeadShape, LengthNetwork
 from predictor.encoder.predictor import EncoderPredictor
-from predictor.encoder.window import Window
+from predictor.encoder.window import Window, padded
 from predictor.features import feature_names
+from predictor.hazard import HazardHead
 from predictor.prompt import Prompt
+from predictor.scaling import SETTINGS, Scaling, settings
 from training.encoder.batches import TrainingData
 from training.encoder.config import EncoderConfig
-from training.encoder.loop import Parts, Progress, device_of, precision
+from training.encoder.loop import Progress, PromptParts, device_of, precision
 from training.encoder.targets import targets
 from training.lengths import LengthRows, joined
+from training.split import Split
 
 Ints = NDArray[np.int64]
 Halves = NDArray[np.float16]
@@ -30,11 +33,36 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """An untrained predictor, the data it will learn from, and which prompts do what."""
+    """An untrained network, the data it will learn from, and which prompts do what."""
 
-    predictor: EncoderPredictor
+    network: LengthNetwork
+    backbone: Backbone
+    window: Window
+    scaling: Scaling
+    edges: Ints
+    llms: tuple[str, ...]
     data: TrainingData
-    parts: Parts
+    parts: PromptParts
+
+    def predictor(self) -> EncoderPredictor:
+        """What the network's present weights predict, uncalibrated."""
+        head = {name: value.detach().cpu().numpy() for name, value in self._head.items()}
+        return EncoderPredictor(
+            Parts(
+                head=HazardHead.of(head),
+                scaling=self.scaling,
+                edges=self.edges,
+                llms=self.llms,
+                calibration=GroupedCalibration.identity(),
+            ),
+            backbone=self.network.backbone,
+            backbone_config=self.backbone.config,
+            window=self.window,
+        )
+
+    @property
+    def _head(self) -> dict[str, torch.Tensor]:
+        return dict(self.network.head.state_dict())
 
 
 def prepare(
@@ -46,66 +74,57 @@ def prepare(
     drawn = _prompts_of(both, "train")
     drawn = drawn[drawn >= len(rows.prompts)]
     drawn = np.random.default_rng(config.seed).permutation(drawn)[: config.extra_prompts]
-    predictor = _untrained(both, train, config)
-    return Prepared(
-        predictor=predictor,
-        data=_data(both, predictor, np.concatenate((train, drawn, validation)), config, progress),
-        parts=Parts(train, drawn, validation),
+    used = np.concatenate((train, drawn, validation))
+    torch.manual_seed(config.seed)
+    backbone = load_backbone(config.backbone)
+    edges = log_edges(config.longest, config.bins)
+    network = LengthNetwork(backbone.module, _shape(backbone, len(both.llms), edges, config))
+    window = Window(backbone.tokenizer, config.head_tokens, config.tail_tokens)
+    scaling = Scaling.fit([Prompt(rows.prompts[p].text) for p in train])
+    tokens = _tokens(both, window, used)
+    data = TrainingData(
+        tokens=tokens,
+        states=_lower_states(network, tokens, used, config, progress),
+        features=_features(both, scaling, used),
+        rows=rows_of_prompts(both),
+        llm=both.llm_of,
+        settings=settings([Prompt("", temperature=_told(t)) for t in both.temperatures]),
+        targets=targets(both, edges),
     )
+    parts = PromptParts(train, drawn, validation)
+    return Prepared(network, backbone, window, scaling, edges, both.llms, data, parts)
 
 
-def _prompts_of(rows: LengthRows, split: str) -> Ints:
+def _prompts_of(rows: LengthRows, split: Split) -> Ints:
     used = np.unique(rows.prompt_of)
     return np.array([p for p in used if rows.prompts[p].split == split], dtype=np.int64)
 
 
-def _untrained(rows: LengthRows, train: Ints, config: EncoderConfig) -> EncoderPredictor:
-    torch.manual_seed(config.seed)
-    backbone = load_backbone(config.backbone)
-    edges = log_edges(config.longest, config.bins)
-    shape = HeadShape(
-        encoder_width=int(backbone.module.config.hidden_size),
+def _shape(backbone: Backbone, llms: int, edges: Ints, config: EncoderConfig) -> HeadShape:
+    return HeadShape(
+        text_width=2 * int(backbone.module.config.hidden_size),
         features=len(feature_names()),
         settings=SETTINGS,
-        llms=len(rows.llms),
+        llms=llms,
         bins=len(edges) - 1,
         hidden=config.hidden,
         llm_width=config.llm_width,
         dropout=config.dropout,
     )
-    return EncoderPredictor(
-        network=LengthNetwork(backbone.module, shape),
-        backbone_config=backbone.config,
-        window=Window(backbone.tokenizer, config.head_tokens, config.tail_tokens),
-        scaling=Scaling.fit([Prompt(rows.prompts[p].text) for p in train]),
-        edges=edges,
-        llms=rows.llms,
-        calibration=GroupedCalibration.identity(),
-    )
 
 
-def _data(
-    rows: LengthRows,
-    predictor: EncoderPredictor,
-    used: Ints,
-    config: EncoderConfig,
-    progress: Progress,
-) -> TrainingData:
-    texts = [rows.prompts[p].text for p in used]
-    features = np.zeros((len(rows.prompts), len(feature_names())), dtype=np.float32)
-    features[used] = predictor.scaling.features([Prompt(text) for text in texts])
+def _tokens(rows: LengthRows, window: Window, used: Ints) -> list[Ints]:
     tokens: list[Ints] = [np.zeros(0, dtype=np.int64)] * len(rows.prompts)
-    for place, some in zip(used, predictor.window.tokens(texts), strict=True):
+    found = window.tokens([rows.prompts[p].text for p in used])
+    for place, some in zip(used, found, strict=True):
         tokens[place] = some
-    return TrainingData(
-        tokens=tokens,
-        states=_lower_states(predictor.network, tokens, used, config, progress),
-        features=features,
-        rows=rows_of_prompts(rows),
-        llm=rows.llm_of,
-        settings=settings([Prompt("", temperature=_told(t)) for t in rows.temperatures]),
-        targets=targets(rows, predictor.edges),
-    )
+    return tokens
+
+
+def _features(rows: LengthRows, scaling: Scaling, used: Ints) -> NDArray[np.float32]:
+    features = np.zeros((len(rows.prompts), len(feature_names())), dtype=np.float32)
+    features[used] = scaling.features([Prompt(rows.prompts[p].text) for p in used])
+    return features
 
 
 def _lower_states(

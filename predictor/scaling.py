@@ -1,6 +1,6 @@
-"""What the network is fed: padded tokens, standardised features, how the LLM samples."""
+"""Standardised features of a prompt, and how its LLM samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from predictor.features import lexical_features
 from predictor.prompt import Prompt
 
-Ints = NDArray[np.int64]
 Singles = NDArray[np.float32]
 
 SETTINGS = 1
@@ -33,6 +32,15 @@ class Scaling:
         spread = raw.std(axis=0)
         return cls(raw.mean(axis=0), np.where(spread > 1e-6, spread, 1.0))
 
+    def to_json(self) -> dict[str, list[float]]:
+        """Both, as lists."""
+        return {"mean": self.mean.tolist(), "spread": self.spread.tolist()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Sequence[float]]) -> Self:
+        """Inverse of :meth:`to_json`."""
+        return cls(np.array(values["mean"], dtype=float), np.array(values["spread"], dtype=float))
+
     def features(self, prompts: Sequence[Prompt]) -> Singles:
         """float32[n, F], at most four spreads from the mean."""
         scaled = (lexical_features(prompts) - self.mean) / self.spread
@@ -44,14 +52,3 @@ def settings(prompts: Sequence[Prompt]) -> Singles:
     told = [p.temperature for p in prompts]
     known = [_USUAL_TEMPERATURE if t is None else t for t in told]
     return (np.array(known, dtype=np.float32)[:, None] - _USUAL_TEMPERATURE).astype(np.float32)
-
-
-def padded(tokens: Sequence[Ints]) -> tuple[Ints, Ints]:
-    """Token ids and mask, int64[n, longest] each."""
-    longest = max(map(len, tokens))
-    ids = np.zeros((len(tokens), longest), dtype=np.int64)
-    mask = np.zeros((len(tokens), longest), dtype=np.int64)
-    for row, some in enumerate(tokens):
-        ids[row, : len(some)] = some
-        mask[row, : len(some)] = 1
-    return ids, mask

@@ -1,0 +1,81 @@
+"""The fast path: hashed words and lexical features under a hazard head, in numpy alone.
+
+A prompt costs a fraction of a millisecond on one CPU core, and nothing but numpy and scipy is
+needed. ``packaged()`` is the one that comes with Slotwise, so that a fresh install predicts.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictor.conditioned import ConditionedPredictor, Parts
+from predictor.errors import ArtifactError, DistributionError
+from predictor.features import ngram_buckets
+from predictor.files import npz, npz_arrays
+from predictor.prompt import Prompt
+
+Ints = NDArray[np.int64]
+Singles = NDArray[np.float32]
+
+_STATE_FILE = "fast.json"
+_WEIGHTS_FILE = "fast.npz"
+
+
+class FastPredictor(ConditionedPredictor):
+    """``table`` is float16[rows, W]: a vector for each bucket of words, averaged over a prompt."""
+
+    def __init__(self, parts: Parts, *, table: NDArray[np.float16]) -> None:
+        super().__init__(parts)
+        self._table = table
+
+    @property
+    def kind(self) -> str:
+        """``fast``."""
+        return "fast"
+
+    def with_parts(self, parts: Parts) -> Self:
+        """The same word vectors under another head or calibration."""
+        return type(self)(parts, table=self._table)
+
+    def encode(self, texts: Sequence[str]) -> Singles:
+        """float32[n, hidden]."""
+        prompts = [Prompt(text) for text in texts]
+        pooled = np.zeros((len(texts), self._table.shape[1]), dtype=np.float32)
+        for row, buckets in enumerate(word_buckets(prompts, len(self._table))):
+            if buckets.size:
+                pooled[row] = self._table[buckets].mean(axis=0, dtype=np.float32)
+        return self.parts.head.prompt(pooled, self.parts.scaling.features(prompts))
+
+    def to_files(self) -> dict[str, bytes]:
+        """Everything needed to build it again, by file name."""
+        halves = {k: v.astype(np.float16) for k, v in self.parts.head.weights.items()}
+        return {
+            _STATE_FILE: json.dumps(self.parts.state()).encode(),
+            _WEIGHTS_FILE: npz({"table": self._table, **halves}),
+        }
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Self:
+        """Inverse of :meth:`to_files`."""
+        try:
+            arrays = npz_arrays(files[_WEIGHTS_FILE])
+            weights = {k: v.astype(np.float32) for k, v in arrays.items() if k != "table"}
+            parts = Parts.from_state(json.loads(files[_STATE_FILE]), weights)
+            return cls(parts, table=arrays["table"].astype(np.float16))
+        except (KeyError, TypeError, ValueError, OSError, DistributionError) as error:
+            raise ArtifactError(f"fast predictor: {error!r}; train the predictor anew") from error
+
+
+def word_buckets(prompts: Sequence[Prompt], size: int) -> list[Ints]:
+    """For each prompt the rows (0 <= row < size) of its words and word pairs."""
+    return [np.unique(buckets % size) for buckets in ngram_buckets(prompts)]
+
+
+def packaged() -> FastPredictor:
+    """The fast predictor that comes with Slotwise, trained on ShareGPT."""
+    return FastPredictor.from_pretrained(Path(str(package_files("predictor") / "packaged")))

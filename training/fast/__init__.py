@@ -1,0 +1,1 @@
+"""Trains the fast path; importing this package loads nothing heavy."""

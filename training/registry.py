@@ -1,0 +1,294 @@
+"""The MLflow registry of trained predictors: candidate, champion, and the way back.
+
+Runs go to ``sqlite:///mlruns/mlflow.db`` with artifacts under ``mlruns/artifacts``, or to the
+server that ``MLFLOW_TRACKING_URI`` names. A version is registered last, after all of its files
+lie in the store, so that nothing is ever half registered.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from predictor.errors import RegistryError
+
+NAME = "slotwise-length-predictor"
+EXPERIMENT = "slotwise"
+CANDIDATE, CHAMPION = "candidate", "champion"
+_FORMER = "former_champion"
+_FOLDER = "model"
+# A candidate passes when its CRPS is at most this much above the champion's (rounding), and its
+# coverage at most this much further from 90 %.
+_CRPS_SLACK = 1e-9
+_COVERAGE_SLACK = 0.005
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One registered predictor."""
+
+    number: str
+    kind: str
+    crps: float | None
+    coverage_90: float | None
+    data: str
+    aliases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GateScores:
+    """What the promotion gate looks at, on one test set."""
+
+    crps: float
+    coverage_90: float
+
+    def refusal(self, champion: "GateScores") -> str | None:
+        """Why this is worse than the champion on the same test set, or nothing."""
+        if self.crps > champion.crps * (1.0 + _CRPS_SLACK):
+            return f"CRPS {self.crps:.2f} is worse than the champion's {champion.crps:.2f}"
+        ours, theirs = abs(self.coverage_90 - 0.9), abs(champion.coverage_90 - 0.9)
+        if ours > theirs + _COVERAGE_SLACK:
+            return (
+                f"coverage {self.coverage_90:.3f} is further from 0.9 than the champion's "
+                f"{champion.coverage_90:.3f}"
+            )
+        return None
+
+
+class Registry:
+    """Runs and versions of the length predictor."""
+
+    def __init__(self, folder: Path = Path("mlruns"), *, uri: str | None = None) -> None:
+        try:
+            from mlflow import MlflowClient  # noqa: PLC0415 - an optional extra
+        except ImportError as error:
+            raise RegistryError(
+                "the registry needs MLflow: pip install 'slotwise[mlflow]'"
+            ) from error
+        wanted = uri or os.environ.get("MLFLOW_TRACKING_URI")
+        self._local = None if wanted else folder.resolve()
+        if self._local is not None:
+            _made(self._local)
+        self.uri = wanted or f"sqlite:///{folder.resolve()}/mlflow.db"
+        self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    @contextmanager
+    def run(self, parameters: Mapping[str, object], tags: Mapping[str, str]) -> Iterator["Run"]:
+        """A run that ends FINISHED, or FAILED when the block raises."""
+        made = self._asked(lambda: self._client.create_run(self._experiment(), tags=dict(tags)))
+        run = Run(self._client, made.info.run_id, made.info.artifact_uri)
+        try:
+            for name, value in parameters.items():
+                self._client.log_param(run.id, name, value)
+            yield run
+        except BaseException:
+            self._client.set_terminated(run.id, "FAILED")
+            raise
+        self._client.set_terminated(run.id, "FINISHED")
+
+    def register(
+        self, run: "Run", folder: Path, *, kind: str, scores: GateScores, data: str
+    ) -> str:
+        """Store an artifact folder with the run and register it as the candidate."""
+        run.store(folder, _FOLDER, signature=kind)
+        tags = {
+            "kind": kind,
+            "crps": repr(scores.crps),
+            "coverage_90": repr(scores.coverage_90),
+            "data": data,
+        }
+
+        def created() -> Any:
+            if not self._known():
+                self._client.create_registered_model(NAME)
+            return self._client.create_model_version(
+                NAME, f"{run.artifact_uri}/{_FOLDER}", run_id=run.id, tags=tags
+            )
+
+        number = str(self._asked(created).version)
+        self._client.set_registered_model_alias(NAME, CANDIDATE, number)
+        return number
+
+    def versions(self) -> list[Version]:
+        """All of them, the newest first."""
+        if not self._known():
+            return []
+        found = self._asked(lambda: self._client.search_model_versions(f"name = '{NAME}'"))
+        aliases = dict(self._client.get_registered_model(NAME).aliases)
+        made = [_version(entry, aliases) for entry in found]
+        return sorted(made, key=lambda version: -int(version.number))
+
+    def number_of(self, name: str) -> str:
+        """The version an alias or a number stands for; raises ``RegistryError``."""
+        for version in self.versions():
+            if name in (version.number, *version.aliases):
+                return version.number
+        known = ", ".join(v.number for v in self.versions()) or "none yet"
+        raise RegistryError(f"no version or alias {name!r} is registered; there are: {known}")
+
+    def promote(self, name: str = CANDIDATE) -> str:
+        """Make a version the champion and remember the one before."""
+        number = self.number_of(name)
+        before = self._alias(CHAMPION)
+        if before is not None and before != number:
+            self._client.set_model_version_tag(NAME, number, _FORMER, before)
+        self._client.set_registered_model_alias(NAME, CHAMPION, number)
+        return number
+
+    def rollback(self) -> str:
+        """Give the title back to the champion before this one."""
+        now = self._alias(CHAMPION)
+        if now is None:
+            raise RegistryError("there is no champion to roll back from; promote a version first")
+        former = self._client.get_model_version(NAME, now).tags.get(_FORMER)
+        if not former:
+            raise RegistryError(f"version {now} is the first champion; there is none before it")
+        self._client.set_registered_model_alias(NAME, CHAMPION, former)
+        return str(former)
+
+    def gate(self, name: str = CANDIDATE) -> str | None:
+        """Why a version may not replace the champion by what both scored, or nothing.
+
+        Raises ``RegistryError`` when they were judged on different data.
+        """
+        champion = self._alias(CHAMPION)
+        if champion is None:
+            return None
+        by_number = {version.number: version for version in self.versions()}
+        ours, theirs = by_number[self.number_of(name)], by_number[champion]
+        if ours.data != theirs.data:
+            raise RegistryError(
+                f"versions {ours.number} and {theirs.number} were judged on different data; "
+                "give --lengths to judge both on the same test set"
+            )
+        return _scores(ours).refusal(_scores(theirs))
+
+    @contextmanager
+    def folder(self, name: str = CHAMPION) -> Iterator[Path]:
+        """The files of a version, for as long as the block lasts."""
+        number = self.number_of(name)
+        source = self._client.get_model_version(NAME, number)
+        with tempfile.TemporaryDirectory(prefix="slotwise-") as scratch:
+            path = self._asked(
+                lambda: self._client.download_artifacts(source.run_id, _FOLDER, scratch)
+            )
+            yield Path(path)
+
+    def has(self, alias: str) -> bool:
+        """Whether some version bears it."""
+        return self._alias(alias) is not None
+
+    def _alias(self, alias: str) -> str | None:
+        for version in self.versions():
+            if alias in version.aliases:
+                return version.number
+        return None
+
+    def _known(self) -> bool:
+        return bool(self._asked(lambda: self._client.search_registered_models(f"name = '{NAME}'")))
+
+    def _experiment(self) -> str:
+        if (known := self._client.get_experiment_by_name(EXPERIMENT)) is not None:
+            return str(known.experiment_id)
+        location = None if self._local is None else (self._local / "artifacts").as_uri()
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
+
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+        try:
+            return ask()
+        except MlflowException as error:
+            raise RegistryError(f"{self.uri}: {error}; check MLFLOW_TRACKING_URI") from error
+
+
+class Run:
+    """One training run in the store."""
+
+    def __init__(self, client: Any, run_id: str, artifact_uri: str) -> None:
+        self.id, self.artifact_uri = run_id, artifact_uri
+        self._client = client
+
+    def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Log numbers; names may be dotted."""
+        for name, value in values.items():
+            self._client.log_metric(self.id, _metric_name(name), float(value), step=step)
+
+    def file(self, name: str, content: bytes) -> None:
+        """Store one file."""
+        with tempfile.TemporaryDirectory(prefix="slotwise-") as scratch:
+            path = Path(scratch) / Path(name).name
+            self._write(lambda: path.write_bytes(content))
+            self._write(
+                lambda: self._client.log_artifact(self.id, str(path), str(Path(name).parent))
+            )
+
+    def store(self, folder: Path, name: str, *, signature: str) -> None:
+        """Store an artifact folder as an MLflow model with its signature."""
+        with tempfile.TemporaryDirectory(prefix="slotwise-") as scratch:
+            described = Path(scratch) / "MLmodel"
+            self._write(lambda: _model(signature, self.id).save(str(described)))
+            self._write(lambda: self._client.log_artifact(self.id, str(described), name))
+        self._write(lambda: self._client.log_artifacts(self.id, str(folder), name))
+
+    def _write(self, write: Callable[[], object]) -> None:
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+        try:
+            write()
+        except (OSError, MlflowException) as error:
+            raise RegistryError(
+                f"{self.artifact_uri}: {error}; make room or check the store. "
+                "Nothing was registered"
+            ) from error
+
+
+def _model(kind: str, run_id: str) -> Any:
+    from mlflow.models import Model, ModelSignature  # noqa: PLC0415
+    from mlflow.types import ColSpec, DataType, Schema  # noqa: PLC0415
+
+    asked = [
+        ColSpec(DataType.string, "text"),
+        ColSpec(DataType.string, "llm", required=False),
+        ColSpec(DataType.double, "temperature", required=False),
+        ColSpec(DataType.long, "max_tokens", required=False),
+    ]
+    answered = [ColSpec(DataType.double, name) for name in ("mean", "p10", "p50", "p90")]
+    model = Model(run_id=run_id, signature=ModelSignature(Schema(asked), Schema(answered)))
+    model.add_flavor("slotwise", kind=kind)
+    return model
+
+
+def _made(folder: Path) -> None:
+    try:
+        (folder / "artifacts").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RegistryError(f"{folder}: {error}; give a folder that can be written") from error
+
+
+def _version(entry: Any, aliases: Mapping[str, str]) -> Version:
+    tags = entry.tags
+    number = str(entry.version)
+    return Version(
+        number=number,
+        kind=tags.get("kind", "?"),
+        crps=float(tags["crps"]) if "crps" in tags else None,
+        coverage_90=float(tags["coverage_90"]) if "coverage_90" in tags else None,
+        data=tags.get("data", ""),
+        aliases=tuple(sorted(a for a, at in aliases.items() if str(at) == number)),
+    )
+
+
+def _scores(version: Version) -> GateScores:
+    if version.crps is None or version.coverage_90 is None:
+        raise RegistryError(f"version {version.number} carries no scores; train it anew")
+    return GateScores(version.crps, version.coverage_90)
+
+
+def _metric_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-./ " else "-" for c in name)
