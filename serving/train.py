@@ -1,18 +1,29 @@
-"""Trains the length predictor from the command line, or finds the one trained before."""
+"""Trains a length predictor from the command line, or finds the one trained before."""
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from predictor import artifact
+from predictor.boosted import Progress as Report
 from predictor.errors import ArtifactError, ModelError
 from predictor.protocol import LengthPredictor
 from serving.models import resolve
+from training.config import TrainingConfig
 from training.pipeline import TrainingResult, train
 from training.tokens import CachedCounter, TokenCounter, TokenizerCounter, cache_folder
+
+_COLUMNS = ("tau_b", "mae", "crps", "coverage_90", "coverage_80", "width_80")
+_COMPARED = {
+    "marginal": "knows nothing of the prompt",
+    "gaussian": "Gaussian per data set",
+    "noise_ceiling": "the prompt's other samples",
+}
 
 
 def token_counter(model: str) -> TokenCounter:
@@ -27,25 +38,24 @@ def token_counter(model: str) -> TokenCounter:
 
 
 def run_training(
-    *, model: str, dataset_path: Path | None, output: Path, seed: int, console: Console
+    config: TrainingConfig, *, model: str, output: Path, console: Console, restart: bool = False
 ) -> TrainingResult:
     """Train into ``output`` with a progress bar, and print how good it became."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("training the length predictor: {task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("start", total=1.0)
+    with progress_bar(console, "training the length predictor") as report:
         result = train(
             output,
-            counter=token_counter(model),
-            dataset=dataset_path,
-            seed=seed,
-            progress=lambda stage, share: progress.update(bar, description=stage, completed=share),
+            config,
+            counter=lambda: token_counter(model),
+            progress=report,
+            restart=restart,
         )
-    console.print(_scores(result))
+    rows = ", ".join(f"{count} {split}" for split, count in result.rows.items())
+    console.print(
+        f"{result.predictor.kind} predictor, rows: {rows}; fitted in {result.fit_s:.0f} s, "
+        f"{result.predict_ms:.2g} ms a prompt",
+        highlight=False,
+    )
+    console.print(score_table(result.evaluation.document()))
     console.print(f"stored in {output}", highlight=False)
     return result
 
@@ -62,18 +72,38 @@ def ensure_predictor(
     except ArtifactError as error:
         if cached.exists():
             console.print(f"training anew: {error}", highlight=False)
-    run_training(model=model, dataset_path=dataset_path, output=cached, seed=0, console=console)
-    return artifact.load(cached)
+    config = TrainingConfig(dataset_path=dataset_path)
+    return run_training(config, model=model, output=cached, console=console).predictor
 
 
-def _scores(result: TrainingResult) -> Table:
-    rows = ", ".join(f"{count} {split}" for split, count in result.rows.items())
-    table = Table(title=f"Held-out ShareGPT conversations ({rows}); fitted in {result.fit_s:.0f} s")
-    first = next(iter(result.scores.values()))
-    names = [name for name in asdict(first) if name != "rows"]
-    for name in ("predictor", *names, "ms/prompt"):
-        table.add_column(name, justify="left" if name == "predictor" else "right")
-    for predictor, scores in result.scores.items():
-        figures = [f"{value:.3g}" for name, value in asdict(scores).items() if name != "rows"]
-        table.add_row(predictor, *figures, f"{result.predict_ms[predictor]:.2g}")
+@contextmanager
+def progress_bar(console: Console, what: str) -> Iterator[Report]:
+    """A bar that is told the stage and the share of it that is done."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn(f"{what}: {{task.description}}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("start", total=1.0)
+        yield lambda stage, share: progress.update(bar, description=stage, completed=share)
+
+
+def score_table(document: dict[str, Any]) -> Table:
+    """Per LLM: the scores, the share of the gap closed, and CRPS of the baselines beside it."""
+    table = Table(title="Held-out prompts")
+    table.add_column("LLM")
+    for name in ("rows", *_COLUMNS, "skill"):
+        table.add_column(name, justify="right")
+    for llm, scores in {**document["llms"], "all": document["all"]}.items():
+        table.add_row(llm, *_figures(scores))
+    for name, meaning in _COMPARED.items():
+        if name in document["all"]:
+            table.add_row(f"[dim]{meaning}", *_figures(document["all"][name]))
     return table
+
+
+def _figures(scores: dict[str, Any]) -> list[str]:
+    figures = [str(scores["rows"]), *(f"{scores[name]:.3g}" for name in _COLUMNS)]
+    return [*figures, f"{scores['skill']:.3f}" if "skill" in scores else ""]

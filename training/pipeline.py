@@ -69,15 +69,17 @@ def train(
     progress: Progress | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
     restart: bool = False,
+    data: Data | None = None,
 ) -> TrainingResult:
     """Fit on train, calibrate on validation, judge once on test, store in ``folder``.
 
-    ``progress`` is told the stage and the share of it that is done, 0 to 1. An encoder run that
+    ``progress`` is told the stage and the share of it that is done, 0 to 1; ``data`` stands in for
+    what the settings name. An encoder run that
     was interrupted is taken up where its last checkpoint (beside ``folder``) left it.
     """
     report = progress or _silent
     report("read", 0.0)
-    data = read_data(config, counter)
+    data = data or read_data(config, counter)
     test = data.rows.of_split("test")
     _require(data.rows, test)
     started = perf_counter()

@@ -164,7 +164,7 @@ class Registry:
         if ours.data != theirs.data:
             raise RegistryError(
                 f"versions {ours.number} and {theirs.number} were judged on different data; "
-                "give --lengths to judge both on the same test set"
+                "train both on the same data, or --force"
             )
         return _scores(ours).refusal(_scores(theirs))
 

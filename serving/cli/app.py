@@ -9,7 +9,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from predictor.errors import SlotwiseError
-from serving.cli import bench, config, model, serve, sidecar, simulate, train
+from serving.cli import (
+    bench,
+    collect,
+    config,
+    model,
+    models,
+    onboard,
+    predict,
+    retrain,
+    serve,
+    sidecar,
+    simulate,
+    train,
+)
 
 app = typer.Typer(
     name="slotwise",
@@ -20,7 +33,13 @@ app = typer.Typer(
 )
 app.add_typer(model.app, name="model")
 app.add_typer(config.app, name="config")
+app.add_typer(models.app, name="models")
 app.command("train")(train.train)
+app.command("evaluate")(predict.evaluate)
+app.command("predict")(predict.predict)
+app.command("onboard")(onboard.onboard)
+app.command("retrain")(retrain.retrain)
+app.command("collect")(collect.collect)
 app.command("bench")(bench.bench)
 app.command("serve", context_settings=serve.CONTEXT)(serve.serve)
 app.command("sidecar")(sidecar.sidecar)

@@ -1,0 +1,1 @@
+"""Measures how long an engine's answers are."""
