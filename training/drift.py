@@ -73,7 +73,7 @@ def one_each(rows: LengthRows, *, seed: int = 0) -> tuple[LengthRows, Ints]:
 
     Samples of one prompt are alike; taking all would make chance look like drift.
     """
-    some = rows.where(rows.seen.any(axis=1))
+    some = rows.where(np.flatnonzero(rows.seen.any(axis=1)))
     score = np.where(some.seen, np.random.default_rng(seed).random(some.samples.shape), -1.0)
     return some, some.samples[np.arange(len(some)), score.argmax(axis=1)]
 

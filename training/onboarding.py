@@ -110,7 +110,8 @@ def _torch_head(stored: StoredHead) -> HazardHead:
     )
     head = HazardHead(shape)
     head.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    return head.eval().requires_grad_(False)
+    head.eval().requires_grad_(False)
+    return head
 
 
 def seen_prompts(rows: LengthRows, count: int, *, seed: int) -> LengthRows:

@@ -240,3 +240,13 @@ def test_bad_arguments_are_named():
     ):
         with pytest.raises(DistributionError):
             call()
+
+
+def test_below_a_limit_it_is_the_same_distribution_cut_and_scaled():
+    forecast = LengthDistribution(np.array([0, 10, 20]), np.array([0.5, 0.5]))
+    cut = forecast.below(15)
+    assert cut.cdf([10, 15]).tolist() == pytest.approx([2 / 3, 1.0])
+    assert forecast.below(20) is forecast
+    assert LengthDistribution.point(50).below(20).equal(LengthDistribution.point(20))
+    with pytest.raises(DistributionError):
+        forecast.below(0)

@@ -1,3 +1,4 @@
+import gzip
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -66,3 +67,71 @@ def record() -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def records() -> Callable[..., list[dict[str, Any]]]:
     return make_records
+
+
+SHARES = {"alpha": 1.0, "beta": 3.0, "gamma": 0.4}
+
+
+def write_lengths(
+    folder: Path, *, prompts: int = 200, seed: int = 0, shares: dict[str, float] = SHARES
+) -> Path:
+    """A folder in the castillo/ layout: lengths follow the first word, times a factor per LLM."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines, rows = [], ["prompt_id,model,input_size,output_sizes,temp"]
+    for number in range(prompts):
+        kind = list(KINDS)[rng.integers(len(KINDS))]
+        split = "test" if number % 5 == 0 else "train"
+        record = {
+            "prompt_id": f"p{seed}-{number}",
+            "dataset": "Made" if number % 2 else "Up",
+            "prompt_text": f"{kind} thing number {seed} {number}",
+            "split": split,
+        }
+        lines.append(json.dumps(record))
+        for llm, share in shares.items():
+            sizes = np.maximum(1, np.rint(KINDS[kind] * share * rng.lognormal(0, 0.2, 4)))
+            text = " ".join(str(int(size)) for size in sizes)
+            rows.append(f"p{seed}-{number},{llm},5,{text},1.0")
+    with gzip.open(folder / "prompts.jsonl.gz", "wt") as file:
+        file.write("\n".join(lines))
+    with gzip.open(folder / "lengths.csv.gz", "wt") as file:
+        file.write("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lengths_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_lengths(tmp_path_factory.mktemp("lengths"))
+
+
+@pytest.fixture
+def made_lengths() -> Callable[..., Path]:
+    return write_lengths
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of two layers and a word tokenizer, as a model folder."""
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+    from tokenizers.processors import TemplateProcessing
+
+    words = {w for kind in KINDS for w in kind.replace(":", " :").split()} | {"thing", "number"}
+    digits = {str(n) for n in range(10)} | {f"##{n}" for n in range(10)}
+    listed = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted(words | digits)]
+    tokenizer = Tokenizer(WordPiece({w: i for i, w in enumerate(listed)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    folder = tmp_path_factory.mktemp("encoder")
+    config = transformers.BertConfig(
+        vocab_size=len(listed), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=64,
+    )  # fmt: skip
+    transformers.BertModel(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder

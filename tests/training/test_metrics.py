@@ -3,7 +3,7 @@ import pytest
 
 from predictor.distribution import LengthDistribution
 from predictor.errors import DatasetError
-from training.metrics import rank_correlation, score
+from training.metrics import noise_ceiling, rank_correlation, score
 
 UNIFORM = LengthDistribution(np.array([0, 100]), np.ones(1))
 
@@ -33,3 +33,30 @@ def test_rank_correlation_with_ties():
 def test_one_length_per_forecast(forecasts, lengths):
     with pytest.raises(DatasetError):
         score(forecasts, lengths)
+
+
+def test_several_samples_each():
+    samples = np.array([[3, 5, 0], [50, 0, 0]])
+    found = score([LengthDistribution.point(3), LengthDistribution.point(50)], samples)
+    assert found.mae == pytest.approx(2 / 3)
+    assert found.crps == pytest.approx(2 / 3)
+    assert found.coverage_90 == pytest.approx(2 / 3)
+    assert found.mae_mean == pytest.approx(0.5)
+
+
+def test_the_noise_ceiling_leaves_the_judged_sample_out():
+    samples = np.array([[10, 10, 10, 10], [10, 20, 0, 0], [7, 0, 0, 0]])
+    found = noise_ceiling(samples)
+    assert found.crps[0].tolist() == [0.0] * 4
+    assert found.crps[1].tolist() == [10.0, 10.0, 0.0, 0.0]
+    assert found.seen.sum() == 6  # a lone sample is judged by nothing
+
+
+def test_the_noise_ceilings_crps_is_that_of_the_other_samples():
+    samples = np.array([[3, 8, 20, 100]])
+    others = [np.delete(samples[0], i) for i in range(4)]
+    exact = [
+        np.abs(o - n).mean() - np.abs(o[:, None] - o).mean() / 2
+        for o, n in zip(others, samples[0], strict=True)
+    ]
+    assert noise_ceiling(samples).crps[0] == pytest.approx(exact)
