@@ -66,10 +66,7 @@ class _Run:
         self.row_groups = rows_of_prompts(rows)
         self.how = torch.from_numpy(settings(_requests(rows)))
         self.llm = torch.from_numpy(rows.llm_of)
-        made = targets(rows, self.edges)
-        self.label = [
-            torch.from_numpy(a) for a in (made.ended, made.outlived, made.cdf, made.width)
-        ]
+        self.label = label_of(targets(rows, self.edges))
         self.table = nn.EmbeddingBag(config.table_rows, config.width, mode="mean")
         nn.init.normal_(self.table.weight, std=0.1)
         shape = HeadShape(
