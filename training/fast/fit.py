@@ -19,7 +19,7 @@ from predictor.hazard import HazardHead as StoredHead
 from predictor.prompt import Prompt
 from predictor.scaling import SETTINGS, Scaling, settings
 from training.encoder.loop import Progress
-from training.encoder.loss import likelihood, ranked_probability
+from training.encoder.loss import label_of, likelihood, ranked_probability
 from training.encoder.prepare import rows_of_prompts
 from training.encoder.targets import targets
 from training.fast.config import FastConfig
