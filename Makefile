@@ -9,7 +9,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test services lint format train-predictor serve sidecar bench release clean
+.PHONY: help setup demo test services lint format train-predictor packaged-predictor serve sidecar bench release clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -64,8 +64,12 @@ format: $(DEV) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-train-predictor: $(RUNTIME) ## Train the LightGBM length predictor on ShareGPT
-	$(BIN)/slotwise train --output build/predictor
+train-predictor: $(DEV) ## Train the encoder, judge it, register it (lengths: SLOTWISE_DATA/castillo)
+	$(BIN)/slotwise train --config configs/train-predictor.yaml --register \
+		$(if $(SLOTWISE_DATA),--lengths $(SLOTWISE_DATA)/castillo) --output build/predictor
+
+packaged-predictor: $(DEV) ## Rebuild the small predictor that ships with the package
+	$(BIN)/slotwise train --kind fast --output predictor/packaged
 
 sidecar: $(DEV) ## Train the predictor if need be and serve predictions, decisions and a page
 	@test -e build/predictor/artifact.json || $(BIN)/slotwise train --output build/predictor
