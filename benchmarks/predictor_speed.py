@@ -1,6 +1,6 @@
 """How long a forecast takes: one prompt alone, and many at once.
 
-python benchmarks/predictor_speed.py --predictor packaged --predictor DIR [--threads 1] [--output FILE]
+python benchmarks/predictor_speed.py --predictor NAME|DIR ... [--threads 1] [--output FILE]
 
 One prompt alone: 128 tokens' worth of English (96 words), ``--repeats`` different prompts, wall
 and CPU time of the thread per call of ``predict``. Many: ``--batch`` prompts in one call. The
@@ -21,17 +21,17 @@ from predictor.prompt import Prompt
 from predictor.protocol import LengthPredictor
 from serving.predictors import find_predictor
 
-_WORDS = (
+_TEXT = (
     "explain how the river town market people light work small every system under before water "
     "story large number between house write paper machine simple answer green question because"
-).split()
+)
 _PROMPT_WORDS = 96
 
 
 def prompts(count: int, seed: int) -> list[Prompt]:
     """Different prompts of 96 words each."""
     rng = np.random.default_rng(seed)
-    return [Prompt(" ".join(rng.choice(_WORDS, _PROMPT_WORDS))) for _ in range(count)]
+    return [Prompt(" ".join(rng.choice(_TEXT.split(), _PROMPT_WORDS))) for _ in range(count)]
 
 
 def measure(predictor: LengthPredictor, *, repeats: int, batch: int) -> dict[str, Any]:
