@@ -106,11 +106,11 @@ class LengthRows:
 
     def requests(self) -> list[Prompt]:
         """What a predictor is asked for each row."""
-        tasks = [slo_class(prompt.text) for prompt in self.prompts]
+        tasks = {int(p): slo_class(self.prompts[p].text) for p in np.unique(self.prompt_of)}
         return [
             Prompt(
                 text=self.prompts[p].text,
-                task=tasks[p],
+                task=tasks[int(p)],
                 llm=self.llms[m],
                 temperature=None if np.isnan(t) else float(t),
             )
