@@ -1,4 +1,3 @@
-import gzip
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,47 +66,6 @@ def record() -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def records() -> Callable[..., list[dict[str, Any]]]:
     return make_records
-
-
-SHARES = {"alpha": 1.0, "beta": 3.0, "gamma": 0.4}
-
-
-def write_lengths(
-    folder: Path, *, prompts: int = 200, seed: int = 0, shares: dict[str, float] = SHARES
-) -> Path:
-    """A folder in the castillo/ layout: lengths follow the first word, times a factor per LLM."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    lines, rows = [], ["prompt_id,model,input_size,output_sizes,temp"]
-    for number in range(prompts):
-        kind = list(KINDS)[rng.integers(len(KINDS))]
-        split = "test" if number % 5 == 0 else "train"
-        record = {
-            "prompt_id": f"p{seed}-{number}",
-            "dataset": "Made" if number % 2 else "Up",
-            "prompt_text": f"{kind} thing number {seed} {number}",
-            "split": split,
-        }
-        lines.append(json.dumps(record))
-        for llm, share in shares.items():
-            sizes = np.maximum(1, np.rint(KINDS[kind] * share * rng.lognormal(0, 0.2, 4)))
-            text = " ".join(str(int(size)) for size in sizes)
-            rows.append(f"p{seed}-{number},{llm},5,{text},1.0")
-    with gzip.open(folder / "prompts.jsonl.gz", "wt") as file:
-        file.write("\n".join(lines))
-    with gzip.open(folder / "lengths.csv.gz", "wt") as file:
-        file.write("\n".join(rows) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def lengths_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_lengths(tmp_path_factory.mktemp("lengths"))
-
-
-@pytest.fixture
-def made_lengths() -> Callable[..., Path]:
-    return write_lengths
 
 
 @pytest.fixture(scope="session")

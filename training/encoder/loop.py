@@ -265,8 +265,8 @@ class _Run:
             sums += rows * np.array([nll, gap, 1.0])
         for name, parameter in self.trained.items():
             parameter.copy_(now[name])
-        nll_sum, gap_sum, rows = sums.tolist()
-        return (nll_sum / rows, gap_sum / rows) if rows else (0.0, 0.0)
+        nll_sum, gap_sum, count = sums.tolist()
+        return (nll_sum / count, gap_sum / count) if count else (0.0, 0.0)
 
 
 def _optimizer(network: LengthNetwork, config: EncoderConfig) -> torch.optim.AdamW:

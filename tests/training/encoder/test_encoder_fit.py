@@ -167,8 +167,8 @@ def test_a_budget_ends_the_run(rows, settings, tmp_path):
     assert found.predictor.predict([Prompt("Explain", llm="beta")])
 
 
-def test_a_new_llm_from_a_few_prompts(made_lengths, trained, rows, tmp_path):
-    new = read_lengths(made_lengths(tmp_path / "new", prompts=300, seed=5, shares={"delta": 2.0}))
+def test_a_new_llm_from_a_few_prompts(lengths_writer, trained, rows, tmp_path):
+    new = read_lengths(lengths_writer(tmp_path / "new", prompts=300, seed=5, shares={"delta": 2.0}))
     some = seen_prompts(new.of_split("train"), 100, seed=0)
     test = new.of_split("test")
     known = onboard(trained.predictor, some, llm="delta")

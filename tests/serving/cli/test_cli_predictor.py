@@ -1,0 +1,87 @@
+"""``predict``, ``evaluate``, ``models`` and ``onboard`` on the command line."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from predictor.errors import ArtifactError, DatasetError
+from predictor.history import HistoryPredictor
+from predictor.prompt import Prompt
+from serving.cli.app import app
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=True)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    folder = tmp_path / "history"
+    HistoryPredictor.fit([Prompt("a")] * 4, [10, 20, 30, 40]).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "Hi"}\n\n{"text": "", "max_tokens": 5, "llm": "m"}\n')
+    return file
+
+
+def test_predict_in_input_order(stored, prompts, tmp_path):
+    done = run("predict", "--model", stored, "--input", prompts, "--output", tmp_path / "o.jsonl")
+    assert done.exit_code == 0, done.output
+    first, second = map(json.loads, (tmp_path / "o.jsonl").read_text().splitlines())
+    assert first.keys() == {"mean", "quantiles", "bin_edges", "probabilities"}
+    assert sum(first["probabilities"]) == pytest.approx(1.0)
+    assert second["quantiles"]["0.9"] <= 5
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\xff\xfe", "not UTF-8"),
+        (b'{"question": "Hi"}', "names no prompt"),
+        (b"[]", "line 1"),
+        (b'{"prompt": "a", "max_tokens": 0}', "below one"),
+        (b'{"prompt": "a", "temperature": "hot"}', "line 1"),
+    ],
+)
+def test_bad_prompts(stored, tmp_path, content, says):
+    (tmp_path / "p.jsonl").write_bytes(content)
+    output = tmp_path / "o.jsonl"
+    done = run("predict", "--model", stored, "--input", tmp_path / "p.jsonl", "--output", output)
+    assert isinstance(done.exception, DatasetError)
+    assert says in str(done.exception)
+    assert not output.exists()
+
+
+def test_evaluate_writes_the_scores(stored, lengths_folder, tmp_path):
+    output = tmp_path / "metrics.json"
+    done = run("evaluate", "--model", stored, "--lengths", lengths_folder, "--output", output)
+    assert done.exit_code == 0, done.output
+    document = json.loads(output.read_text())
+    assert document["llms"].keys() == {"alpha", "beta", "gamma"}
+    assert document["remaining_mae"]["0"]["samples"] == 480
+
+
+def test_a_split_of_another_name(stored, lengths_folder, tmp_path):
+    done = run("evaluate", "--model", stored, "--lengths", lengths_folder, "--split", "all",
+               "--output", tmp_path / "m.json")  # fmt: skip
+    assert done.exit_code == 2
+
+
+def test_a_predictor_that_is_nowhere(prompts, tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    done = run("predict", "--model", "nobody", "--input", prompts, "--output", "o.jsonl")
+    assert isinstance(done.exception, ArtifactError)
+    assert "nobody" in str(done.exception)
+
+
+def test_history_cannot_be_taught(stored, lengths_folder, tmp_path):
+    done = run("onboard", "--model", stored, "--lengths", lengths_folder, "--llm", "beta",
+               "--output", tmp_path / "new")  # fmt: skip
+    assert isinstance(done.exception, ArtifactError)
+    assert not (tmp_path / "new").exists()
