@@ -72,6 +72,7 @@ def test_a_split_of_another_name(stored, lengths_folder, tmp_path):
     assert done.exit_code == 2
 
 
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
 def test_a_predictor_that_is_nowhere(prompts, tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
