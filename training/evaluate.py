@@ -12,6 +12,7 @@ from predictor.errors import DatasetError
 from predictor.history import HistoryPredictor
 from predictor.prompt import Prompt
 from predictor.protocol import LengthPredictor
+from training.duplicates import near_duplicates
 from training.lengths import LengthRows
 from training.metrics import Judged, Scores, judge, noise_ceiling
 
@@ -38,6 +39,11 @@ class Evaluation:
         if skills := [d["skill"] for d in of_llm.values() if "skill" in d]:
             everything["mean_skill"] = float(np.mean(skills))
         return {"llms": of_llm, "all": everything}
+
+    def novel(self) -> Document:
+        """The scores of all rows whose prompt has no near-duplicate among the training prompts."""
+        fresh = ~near_duplicates(self.rows)[self.rows.prompt_of]
+        return self._document(fresh) if fresh.any() else {}
 
     def scores(self, name: str, rows: NDArray[np.bool_]) -> Scores:
         """Of ``model``, ``marginal``, ``gaussian`` or ``noise_ceiling`` on some rows."""

@@ -71,6 +71,7 @@ def evaluate(
     predictor = find_predictor(model)
     found = judge(predictor, rows.of_split(cast("Split", split)), known=rows.of_split("train"))
     document: dict[str, Any] = found.document()
+    document["novel"] = found.novel()
     document["remaining_mae"] = remaining_mae(found)
     document["config"] = {"model": model, "split": split, "sha256": dict(rows.sha256)}
     write_whole(output, json.dumps(document, indent=2).encode())
