@@ -12,7 +12,9 @@ from predictor.prompt import Prompt
 
 Floats = NDArray[np.float64]
 
-_KNOTS = 21
+# Forecasts that are too sure put many answers into their last percents, so the knots lie close there.
+_TAIL = (0.002, 0.005, 0.01, 0.02, 0.03)
+_KNOTS = 19 + 2 * len(_TAIL) + 2
 # Weight of the uncorrected forecast, counted in validation samples: few samples correct little.
 _PRIOR_SAMPLES = 50.0
 # A group of fewer samples shares the calibration of the group around it.
@@ -22,9 +24,10 @@ _SEPARATOR = "\n"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """A rising map from forecast CDF values to observed ones, linear between 21 knots.
+    """A rising map from forecast CDF values to observed ones, linear between 31 knots.
 
-    ``observed`` is float64[21], from 0 to 1; the knots' forecasts are 0, 0.05, ..., 1.
+    ``observed`` is float64[31], from 0 to 1; the knots' forecasts are 0, 0.002, ..., 0.03, then
+    0.05, 0.1, ..., 0.95, and from 0.97 to 1 the same as at the start, mirrored.
     """
 
     observed: Floats
@@ -132,4 +135,5 @@ def _group_names(prompt: Prompt) -> list[str]:
 
 
 def _forecasts() -> Floats:
-    return np.linspace(0.0, 1.0, _KNOTS)
+    tail = np.array((0.0, *_TAIL))
+    return np.concatenate((tail, np.arange(1, 20) / 20.0, 1.0 - tail[::-1]))

@@ -19,15 +19,19 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind = "lightgbm"
-    lengths: Path | None = Field(None, description="folder with prompts.jsonl and lengths.csv")
-    llm: str | None = Field(None, description="train for this LLM of the folder alone")
-    leave_out: tuple[str, ...] = Field((), description="LLMs of the folder to leave out")
-    sharegpt: bool = Field(True, description="learn from ShareGPT's answers as well")
-    dataset_path: Path | None = Field(None, description="ShareGPT JSON; default: the package's")
+    lengths: Path | None = Field(
+        default=None, description="folder with prompts.jsonl and lengths.csv"
+    )
+    llm: str | None = Field(default=None, description="train for this LLM of the folder alone")
+    leave_out: tuple[str, ...] = Field(default=(), description="LLMs of the folder to leave out")
+    sharegpt: bool = Field(default=True, description="learn from ShareGPT's answers as well")
+    dataset_path: Path | None = Field(
+        default=None, description="ShareGPT JSON; default: the package's"
+    )
     encoder: EncoderConfig = EncoderConfig()
     fast: FastConfig = FastConfig()
-    seed: int = Field(0, ge=0)
-    threads: int = Field(2, ge=1)
+    seed: int = Field(default=0, ge=0)
+    threads: int = Field(default=2, ge=1)
 
 
 def read_config(file: Path | None, overrides: dict[str, Any]) -> TrainingConfig:

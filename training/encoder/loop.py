@@ -306,4 +306,7 @@ def precision(config: EncoderConfig, device: str) -> AbstractContextManager[obje
     """Mixed precision on a GPU, and on CPUs when asked for."""
     kind = torch.device(device).type
     wanted = config.precision == "bfloat16" or (config.precision == "auto" and kind == "cuda")
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=wanted)
+    made: AbstractContextManager[object] = torch.autocast(
+        kind, dtype=torch.bfloat16, enabled=wanted
+    )
+    return made
