@@ -12,7 +12,7 @@ from predictor.prompt import Prompt
 
 Floats = NDArray[np.float64]
 
-# Forecasts that are too sure put many answers into their last percents, so the knots lie close there.
+# Forecasts that are too sure put many answers into their last percents: knots lie close there.
 _TAIL = (0.002, 0.005, 0.01, 0.02, 0.03)
 _KNOTS = 19 + 2 * len(_TAIL) + 2
 # Weight of the uncorrected forecast, counted in validation samples: few samples correct little.

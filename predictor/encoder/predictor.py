@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from torch import nn
@@ -93,7 +94,7 @@ class EncoderPredictor(ConditionedPredictor):
         try:
             return cls._from_files(files)
         except (
-            KeyError, TypeError, ValueError, RuntimeError, OSError, DistributionError,
+            KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError, DistributionError,
         ) as error:  # fmt: skip
             raise ArtifactError(
                 f"encoder predictor: {str(error) or error!r}; train the predictor anew"

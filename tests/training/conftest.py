@@ -71,6 +71,7 @@ def records() -> Callable[..., list[dict[str, Any]]]:
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers and a word tokenizer, as a model folder."""
+    torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece
@@ -90,6 +91,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocab_size=len(listed), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=64, max_position_embeddings=64,
     )  # fmt: skip
+    torch.manual_seed(0)  # fresh weights: the same in every run
     transformers.BertModel(config).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder

@@ -27,18 +27,18 @@ from training.pipeline import train
 @pytest.fixture(scope="module")
 def settings(tiny_encoder):
     return EncoderConfig(
-        backbone=str(tiny_encoder), head_tokens=12, tail_tokens=6, epochs=8, hidden=32,
+        backbone=str(tiny_encoder), head_tokens=12, tail_tokens=6, epochs=20, hidden=32,
         llm_width=8, prompts_per_batch=16, encoder_rate=1e-3, head_rate=5e-3, bins=40,
         longest=2048, frozen_layers=0, average=0.9, threads=1,
     )  # fmt: skip
 
 
-def fitted(rows, settings, folder, **changes):
+def fitted(rows, settings, folder, *, every_s=0.0, **changes):
     return fit_encoder(
         rows,
         None,
         settings.model_copy(update=changes),
-        checkpoints=Checkpoints(folder, fingerprint="x", every_s=0.0),
+        checkpoints=Checkpoints(folder, fingerprint="x", every_s=every_s),
         progress=lambda stage, share: None,
         on_epoch=lambda epoch: None,
     )
@@ -51,7 +51,7 @@ def rows(lengths_folder):
 
 @pytest.fixture(scope="module")
 def trained(rows, settings, tmp_path_factory):
-    return fitted(rows, settings, tmp_path_factory.mktemp("run"))
+    return fitted(rows, settings, tmp_path_factory.mktemp("run"), every_s=60.0)
 
 
 def test_it_learns_what_the_prompt_and_the_llm_say(trained, rows):
