@@ -27,7 +27,7 @@ _WEIGHTS_FILE = "fast.npz"
 
 
 class FastPredictor(ConditionedPredictor):
-    """``table`` is float16[rows, W]: a vector for each bucket of words, averaged over a prompt."""
+    """``table`` is float16[rows, K]: what each bucket of words adds to a prompt's K scores."""
 
     def __init__(self, parts: Parts, *, table: NDArray[np.float16]) -> None:
         super().__init__(parts)
@@ -48,7 +48,8 @@ class FastPredictor(ConditionedPredictor):
         pooled = np.zeros((len(texts), self._table.shape[1]), dtype=np.float32)
         for row, buckets in enumerate(word_buckets(prompts, len(self._table))):
             if buckets.size:
-                pooled[row] = self._table[buckets].mean(axis=0, dtype=np.float32)
+                some = self._table[buckets].sum(axis=0, dtype=np.float32)
+                pooled[row] = some / np.sqrt(np.float32(buckets.size))
         return self.parts.head.prompt(pooled, self.parts.scaling.features(prompts))
 
     def to_files(self) -> dict[str, bytes]:

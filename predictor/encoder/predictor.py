@@ -94,7 +94,8 @@ class EncoderPredictor(ConditionedPredictor):
         try:
             return cls._from_files(files)
         except (
-            KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError, DistributionError,
+            KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError,
+            DistributionError,
         ) as error:  # fmt: skip
             raise ArtifactError(
                 f"encoder predictor: {str(error) or error!r}; train the predictor anew"

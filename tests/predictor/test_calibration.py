@@ -26,7 +26,19 @@ def test_no_samples_are_the_identity():
     np.testing.assert_allclose(Calibration.fit([]).observed, Calibration.identity().observed)
 
 
-@pytest.mark.parametrize("values", [np.zeros(21), np.linspace(0, 1, 5), np.linspace(1, 0, 21)])
+def test_a_forecast_that_is_far_too_sure_is_mended_in_its_last_percents():
+    # Three in ten answers lie beyond all but the last percent of their forecast.
+    rng = np.random.default_rng(0)
+    values = np.where(rng.random(5000) < 0.3, 1.0 - 0.01 * rng.random(5000), rng.random(5000))
+    found = Calibration.fit(values)
+    corrected = found.apply(values)
+    assert np.mean(corrected <= 0.9) == pytest.approx(0.9, abs=0.01)
+
+
+SIZE = len(Calibration.identity().observed)
+
+
+@pytest.mark.parametrize("values", [np.zeros(SIZE), np.linspace(0, 1, 5), np.linspace(1, 0, SIZE)])
 def test_a_map_that_does_not_rise_from_0_to_1_is_refused(values):
     with pytest.raises(DistributionError):
         Calibration(values)

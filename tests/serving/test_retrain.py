@@ -1,5 +1,6 @@
 """Another LLM's lengths are a drift: a candidate is trained, gated and promoted."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,25 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 CONFIG = TrainingConfig(
     kind="fast",
     fast=FastConfig(
-        table_rows=512, width=8, bins=40, longest=2048, hidden=32, llm_width=8, epochs=10,
-        threads=1, prompts_per_batch=16, rate=1e-2, word_dropout=0.0,
+        table_rows=512, bins=40, longest=2048, hidden=32, llm_width=8, epochs=10,
+        threads=1, prompts_per_batch=16, rate=1e-2,
     ),
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """A registry's database with its tables, which take MLflow seconds to make."""
+    folder = tmp_path_factory.mktemp("store") / "mlruns"
+    assert Registry(folder).versions() == []
+    return folder
+
+
 @pytest.fixture
-def shop(tmp_path, monkeypatch, lengths_writer):
+def shop(tmp_path, monkeypatch, lengths_writer, empty_store):
     """A registry whose champion knows the LLM ``alpha``, and folders of lengths."""
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(empty_store, tmp_path / "mlruns")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     old = lengths_writer(tmp_path / "old", prompts=250, seed=1, shares={"alpha": 1.0})
     config = CONFIG.model_copy(update={"lengths": old})

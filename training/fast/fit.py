@@ -1,6 +1,5 @@
-"""Trains the fast path: an averaged word table and a hazard head, seconds per epoch."""
+"""Trains the fast path: word scores by ridge regression, then a hazard head on them."""
 
-from collections.abc import Sequence
 from math import isfinite
 
 import numpy as np
@@ -23,6 +22,7 @@ from training.encoder.loss import label_of, likelihood, ranked_probability
 from training.encoder.prepare import rows_of_prompts
 from training.encoder.targets import targets
 from training.fast.config import FastConfig
+from training.fast.words import wanted_scores, word_scores
 from training.lengths import LengthRows
 
 Ints = NDArray[np.int64]
@@ -60,17 +60,23 @@ class _Run:
         used = np.unique(rows.prompt_of)
         prompts = [Prompt(rows.prompts[p].text) for p in used]
         self.used, self.place = used, {int(p): i for i, p in enumerate(used)}
-        self.words = word_buckets(prompts, config.table_rows)
         self.scaling = Scaling.fit(prompts)
         self.features = torch.from_numpy(self.scaling.features(prompts))
         self.row_groups = rows_of_prompts(rows)
         self.how = torch.from_numpy(settings(_requests(rows)))
         self.llm = torch.from_numpy(rows.llm_of)
         self.label = label_of(targets(rows, self.edges))
-        self.table = nn.EmbeddingBag(config.table_rows, config.width, mode="mean")
-        nn.init.normal_(self.table.weight, std=0.1)
+        wanted = wanted_scores(rows, used)
+        self.table, scores = word_scores(
+            word_buckets(prompts, config.table_rows),
+            wanted,
+            size=config.table_rows,
+            penalty=config.penalty,
+            seed=config.seed,
+        )
+        self.scores = torch.from_numpy(scores.astype(np.float32))
         shape = HeadShape(
-            text_width=config.width,
+            text_width=scores.shape[1],
             features=len(feature_names()),
             settings=SETTINGS,
             llms=len(rows.llms),
@@ -80,9 +86,8 @@ class _Run:
             dropout=config.dropout,
         )
         self.head = HazardHead(shape)
-        self.trained = [*self.table.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(
-            self.trained, lr=config.rate, weight_decay=config.weight_decay
+            self.head.parameters(), lr=config.rate, weight_decay=config.weight_decay
         )
 
     def epoch(self, number: int) -> None:
@@ -93,7 +98,7 @@ class _Run:
         order = rng.permutation(self.used)
         self.head.train()
         for start in range(0, len(order), self.config.prompts_per_batch):
-            self._step(order[start : start + self.config.prompts_per_batch], rng)
+            self._step(order[start : start + self.config.prompts_per_batch])
 
     def predictor(self) -> FastPredictor:
         """What the present weights predict, uncalibrated."""
@@ -105,14 +110,13 @@ class _Run:
             llms=self.rows.llms,
             calibration=GroupedCalibration.identity(),
         )
-        return FastPredictor(parts, table=self.table.weight.detach().numpy().astype(np.float16))
+        return FastPredictor(parts, table=self.table.astype(np.float16))
 
-    def _step(self, prompts: Ints, rng: np.random.Generator) -> None:
+    def _step(self, prompts: Ints) -> None:
         rows = np.concatenate([self.row_groups[p] for p in prompts])
         sizes = [len(self.row_groups[p]) for p in prompts]
         places = [self.place[int(p)] for p in prompts]
-        words, starts = self._bag([self.words[i] for i in places], rng)
-        encoded = self.head.prompt(self.table(words, starts), self.features[places])
+        encoded = self.head.prompt(self.scores[places], self.features[places])
         of = torch.from_numpy(np.repeat(np.arange(len(prompts)), sizes))
         index = torch.from_numpy(rows)
         logits = self.head(encoded[of], self.head.llm(self.llm[index]), self.how[index])
@@ -123,15 +127,8 @@ class _Run:
             raise TrainingError("the fast path's loss is no number: lower its rate")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.trained, 1.0)
+        nn.utils.clip_grad_norm_(self.head.parameters(), 1.0)
         self.optimizer.step()
-
-    def _bag(
-        self, words: Sequence[Ints], rng: np.random.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        kept = [some[rng.random(len(some)) >= self.config.word_dropout] for some in words]
-        starts = np.concatenate(([0], np.cumsum([len(some) for some in kept])[:-1]))
-        return torch.from_numpy(np.concatenate(kept)), torch.from_numpy(starts)
 
 
 def _requests(rows: LengthRows) -> list[Prompt]:

@@ -11,8 +11,8 @@ from training.fast.fit import fit_fast
 from training.lengths import read_lengths
 
 CONFIG = FastConfig(
-    table_rows=512, width=8, bins=40, longest=2048, hidden=32, llm_width=8, epochs=12, threads=1,
-    prompts_per_batch=16, rate=1e-2, word_dropout=0.0,
+    table_rows=512, bins=40, longest=2048, hidden=32, llm_width=8, epochs=12, threads=1,
+    prompts_per_batch=16, rate=1e-2,
 )  # fmt: skip
 
 
