@@ -25,6 +25,7 @@ _HEAD_WORDS = 80
 _TAIL_WORDS = 30
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[a-z]+)?|\d+|```")
+_DIGIT = re.compile(r"\d")
 _AMOUNT = re.compile(
     r"\b(\d{1,6})[\s+-]*(?:[a-z]+[\s-]+){0,2}?"
     r"(words?|characters?|sentences?|paragraphs?|lines?|pages?|minutes?|tokens?)\b"
@@ -164,6 +165,8 @@ def _marks(excerpt: str) -> tuple[float, ...]:
 
 def _amounts(lowered: str, words: list[str]) -> tuple[float, ...]:
     """What the prompt asks for in so many words; numbers of up to six digits."""
+    if _DIGIT.search(lowered) is None:
+        return 0.0, 0.0, 0.0
     asked = max(
         (int(n) * _UNIT_TOKENS[unit.rstrip("s")] for n, unit in _AMOUNT.findall(lowered)), default=0
     )
@@ -181,10 +184,18 @@ def _group_counts(words: list[str]) -> list[int]:
 
 
 def _buckets(text: str) -> Ints:
-    head = _WORD.findall(text[:_HEAD_CHARACTERS].lower())[:_HEAD_WORDS]
-    tail = _WORD.findall(text[-_TAIL_CHARACTERS:].lower())[-_TAIL_WORDS:]
+    words = _WORD.findall(text[:_HEAD_CHARACTERS].lower())
+    head = words[:_HEAD_WORDS]
+    # A short text is all head and all tail; its words need not be found twice.
+    if len(text) > _TAIL_CHARACTERS:
+        words = _WORD.findall(text[-_TAIL_CHARACTERS:].lower())
+    tail = words[-_TAIL_WORDS:]
     terms = {*head, *map(" ".join, pairwise(head))}
     terms.update(f"^{place}{word}" for place, word in enumerate(head[:3]))
     terms.update(f"${word}" for word in (*tail, *map(" ".join, pairwise(tail))))
-    hashed = {crc32(term.encode("utf-8", "surrogatepass")) % BUCKETS for term in terms}
-    return np.fromiter(sorted(hashed), dtype=np.int64, count=len(hashed))
+    if not terms:
+        return np.zeros(0, dtype=np.int64)
+    # Encoded all at once, which is twice as fast; no term holds a line break.
+    encoded = "\n".join(terms).encode("utf-8", "surrogatepass").split(b"\n")
+    hashed = np.fromiter(map(crc32, encoded), dtype=np.int64, count=len(encoded))
+    return np.unique(hashed % BUCKETS)
