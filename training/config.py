@@ -41,14 +41,18 @@ def read_config(file: Path | None, overrides: dict[str, Any]) -> TrainingConfig:
     """
     settings = {} if file is None else _content(file)
     for name, value in overrides.items():
-        if value is not None:
-            _put(settings, name, value)
+        _put(settings, name, value)
     try:
         return TrainingConfig.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ConfigError(f"{file or 'settings'}: {place}: {first['msg']}") from error
+
+
+def given(**flags: object) -> dict[str, Any]:
+    """The flags that were given; ``null`` itself can be set by :func:`assignments` alone."""
+    return {name: value for name, value in flags.items() if value is not None}
 
 
 def assignments(pairs: list[str]) -> dict[str, Any]:

@@ -24,9 +24,9 @@ def retrain(
 ) -> None:
     """Train a candidate on fresh and old lengths, and promote it if it is no worse."""
     from serving.retrain import run_retraining  # noqa: PLC0415 - heavy
-    from training.config import assignments, read_config  # noqa: PLC0415
+    from training.config import assignments, given, read_config  # noqa: PLC0415
 
-    flags = {"kind": kind or (None if config else "fast")}
+    flags = given(kind=kind or (None if config else "fast"))
     wanted = read_config(config, {**flags, **assignments(settings or [])})
     run_retraining(
         wanted,

@@ -32,9 +32,9 @@ def train(
 ) -> None:
     """Fit a length predictor and judge it on held-out prompts beside baselines and noise."""
     from serving.train import run_training  # noqa: PLC0415 - heavy
-    from training.config import assignments, read_config  # noqa: PLC0415
+    from training.config import assignments, given, read_config  # noqa: PLC0415
 
-    flags = {"kind": kind, "lengths": lengths, "dataset_path": dataset_path, "seed": seed}
+    flags = given(kind=kind, lengths=lengths, dataset_path=dataset_path, seed=seed)
     wanted = read_config(config, {**flags, **assignments(settings or [])})
     console = Console()
     registry = None

@@ -7,7 +7,7 @@ from predictor import artifact
 from predictor.boosted import BoostedPredictor
 from predictor.errors import ConfigError, DatasetError
 from predictor.prompt import Prompt
-from training.config import TrainingConfig, assignments, read_config
+from training.config import TrainingConfig, assignments, given, read_config
 from training.pipeline import train
 
 
@@ -78,10 +78,17 @@ def test_lightgbm_knows_one_llm(lengths_folder, tmp_path, counter):
 def test_settings_come_from_a_file_and_flags(tmp_path):
     file = tmp_path / "train.yaml"
     file.write_text("kind: encoder\nencoder: {epochs: 3, bins: 40}\n")
-    flags = {"kind": None, **assignments(["encoder.epochs=5", "leave_out=[a]"])}
+    flags = {**given(kind=None), **assignments(["encoder.epochs=5", "leave_out=[a]"])}
     config = read_config(file, flags)
     assert (config.kind, config.encoder.epochs, config.encoder.bins) == ("encoder", 5, 40)
     assert config.leave_out == ("a",)
+
+
+def test_a_flag_can_take_a_setting_back(tmp_path):
+    file = tmp_path / "train.yaml"
+    file.write_text("encoder: {budget_minutes: 18}\n")
+    config = read_config(file, assignments(["encoder.budget_minutes=null"]))
+    assert config.encoder.budget_minutes is None
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,14 @@ def test_predict_in_input_order(stored, prompts, tmp_path):
     assert second["quantiles"]["0.9"] <= 5
 
 
+def test_an_llm_never_seen_is_told(prompts, tmp_path):
+    output = tmp_path / "o.jsonl"
+    done = run("predict", "--input", prompts, "--output", output, "--llm", "unheard-of")
+    assert done.exit_code == 0, done.output
+    assert "unheard-of is not known" in " ".join(done.output.split())
+    assert len(output.read_text().splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

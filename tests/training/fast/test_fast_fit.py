@@ -43,6 +43,20 @@ def test_it_comes_back(fast, tmp_path):
         assert abs(ours.mean - theirs.mean) < 0.02 * ours.mean
 
 
+@pytest.mark.parametrize("text", ["", "\ud800", "Explain " * 25_000, "x" * 200_000])
+def test_odd_prompts_get_a_forecast(fast, text):
+    (forecast,) = fast.predict([Prompt(text, llm="alpha")])
+    assert 0 < forecast.mean < 2048
+
+
+def test_an_llm_never_seen_gets_the_mixture(fast):
+    text = "Explain thing number 3"
+    known = fast.raw_cdf([Prompt(text, llm=name) for name in fast.llms])
+    (prior,) = fast.raw_cdf([Prompt(text, llm="unheard-of")])
+    assert prior == pytest.approx(known.mean(axis=0), abs=1e-6)
+    assert prior != pytest.approx(known[0], abs=0.05)
+
+
 def test_damaged_weights(fast):
     files = fast.to_files()
     with pytest.raises(ArtifactError):
