@@ -257,7 +257,7 @@ def joined(first: LengthRows, second: LengthRows) -> LengthRows:
         samples=np.concatenate([_widened(rows.samples, width) for rows in (first, second)]),
         caps=np.concatenate((first.caps, second.caps)),
         temperatures=np.concatenate((first.temperatures, second.temperatures)),
-        sha256={**first.sha256, **second.sha256},
+        sha256=_all_sums(first.sha256, second.sha256),
     )
 
 
@@ -295,6 +295,16 @@ def apart_from(rows: LengthRows, judged: LengthRows) -> LengthRows:
     kept_back = {p.text.strip() for p in judged.prompts if p.split != "train"}
     known = np.array([prompt.text.strip() not in kept_back for prompt in rows.prompts])
     return rows.where(known[rows.prompt_of])
+
+
+def _all_sums(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """Of both, also where files of two folders have the same name."""
+    sums = dict(first)
+    for name, value in second.items():
+        while sums.get(name, value) != value:
+            name = f"{name}+"  # noqa: PLW2901 - the next name that is free
+        sums[name] = value
+    return sums
 
 
 def _widened(samples: Ints, width: int) -> Ints:

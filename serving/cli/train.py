@@ -25,7 +25,7 @@ def train(
     output: Annotated[Path, typer.Option(help="Folder of the trained predictor.")] = Path(
         "build/predictor"
     ),
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of whatever is trained.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help=_SET)] = None,
     register: Annotated[bool, typer.Option(help=_REGISTER)] = False,
     restart: Annotated[bool, typer.Option(help="Forget the checkpoint of an earlier run.")] = False,
@@ -34,7 +34,9 @@ def train(
     from serving.train import run_training  # noqa: PLC0415 - heavy
     from training.config import assignments, given, read_config  # noqa: PLC0415
 
-    flags = given(kind=kind, lengths=lengths, dataset_path=dataset_path, seed=seed)
+    flags = given(kind=kind, lengths=lengths, dataset_path=dataset_path)
+    seeds = dict.fromkeys(("seed", "encoder.seed", "fast.seed"), seed)
+    flags |= given(**seeds)
     wanted = read_config(config, {**flags, **assignments(settings or [])})
     console = Console()
     registry = None

@@ -94,3 +94,11 @@ def test_sharegpt_joins_and_keeps_test_texts_out(lengths_folder, counter):
     assert both.llms[-1] == "sharegpt"
     assert both.samples[-1].tolist() == [3, 0, 0, 0]
     assert both.prompts[both.prompt_of[-1]].text == "New"
+
+
+def test_files_of_one_name_in_two_folders_both_count(lengths_folder, lengths_writer, tmp_path):
+    first = read_lengths(lengths_folder)
+    second = read_lengths(lengths_writer(tmp_path / "new", seed=7))
+    sums = joined(first, second).sha256
+    assert sorted(sums.values()) == sorted([*first.sha256.values(), *second.sha256.values()])
+    assert joined(first, first).sha256 == first.sha256

@@ -94,3 +94,16 @@ def test_history_cannot_be_taught(stored, lengths_folder, tmp_path):
                "--output", tmp_path / "new")  # fmt: skip
     assert isinstance(done.exception, ArtifactError)
     assert not (tmp_path / "new").exists()
+
+
+def test_the_seed_reaches_whatever_is_trained(monkeypatch, tmp_path):
+    class HeardError(Exception):
+        pass
+
+    def heard(config, **rest):
+        raise HeardError(config.seed, config.encoder.seed, config.fast.seed)
+
+    monkeypatch.setattr("serving.train.run_training", heard)
+    done = run("train", "--seed", 7, "--set", "fast.seed=8", "--output", tmp_path / "model")
+    assert isinstance(done.exception, HeardError)
+    assert done.exception.args == (7, 7, 8)
