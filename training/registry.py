@@ -20,6 +20,7 @@ EXPERIMENT = "slotwise"
 CANDIDATE, CHAMPION = "candidate", "champion"
 _FORMER = "former_champion"
 _FOLDER = "model"
+_PROGRESS_BAR = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 # A candidate passes when its CRPS is at most this much above the champion's (rounding), and its
 # coverage at most this much further from 90 %.
 _CRPS_SLACK = 1e-9
@@ -174,9 +175,10 @@ class Registry:
         number = self.number_of(name)
         source = self._client.get_model_version(NAME, number)
         with tempfile.TemporaryDirectory(prefix="slotwise-") as scratch:
-            path = self._asked(
-                lambda: self._client.download_artifacts(source.run_id, _FOLDER, scratch)
-            )
+            with _no_progress_bar():
+                path = self._asked(
+                    lambda: self._client.download_artifacts(source.run_id, _FOLDER, scratch)
+                )
             yield Path(path)
 
     def has(self, alias: str) -> bool:
@@ -262,6 +264,20 @@ def _model(kind: str, run_id: str) -> Any:
     model = Model(run_id=run_id, signature=ModelSignature(Schema(asked), Schema(answered)))
     model.add_flavor("slotwise", kind=kind)
     return model
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """MLflow draws one for a handful of small files, and can be told not to by this alone."""
+    before = os.environ.get(_PROGRESS_BAR)
+    os.environ[_PROGRESS_BAR] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_PROGRESS_BAR]
+        else:
+            os.environ[_PROGRESS_BAR] = before
 
 
 def _made(folder: Path) -> None:
