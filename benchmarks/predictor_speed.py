@@ -2,7 +2,7 @@
 
 python benchmarks/predictor_speed.py --predictor NAME|DIR ... [--threads 1] [--output FILE]
 
-One prompt alone: 128 tokens' worth of English (96 words), ``--repeats`` different prompts, wall
+One prompt alone: 126 common words, 128 tokens of MiniLM's, ``--repeats`` different prompts, wall
 and CPU time of the thread per call of ``predict``. Many: ``--batch`` prompts in one call. The
 encoder runs on a GPU where torch finds one.
 """
@@ -25,11 +25,11 @@ _TEXT = (
     "explain how the river town market people light work small every system under before water "
     "story large number between house write paper machine simple answer green question because"
 )
-_PROMPT_WORDS = 96
+_PROMPT_WORDS = 126
 
 
 def prompts(count: int, seed: int) -> list[Prompt]:
-    """Different prompts of 96 words each."""
+    """Different prompts of 126 words each."""
     rng = np.random.default_rng(seed)
     return [Prompt(" ".join(rng.choice(_TEXT.split(), _PROMPT_WORDS))) for _ in range(count)]
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class EncoderConfig(BaseModel):
-    """How the encoder is fine-tuned; every default is what the published figures used."""
+    """How the encoder is fine-tuned."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +37,7 @@ class EncoderConfig(BaseModel):
     average: float = Field(
         default=0.995, ge=0.0, lt=1.0, description="decay of the averaged weights"
     )
-    extra_prompts: int = Field(default=2500, ge=0, description="prompts taken from the extra data")
+    extra_prompts: int = Field(default=5000, ge=0, description="prompts taken from the extra data")
     extra_prompts_per_epoch: int = Field(
         default=800, ge=0, description="of these, drawn anew in each epoch"
     )
