@@ -20,6 +20,7 @@ FORMAT = "slotwise-predictor"
 VERSION = 1
 _INDEX = "artifact.json"
 _KINDS = {
+    "blend": ("predictor.blend", "BlendedPredictor"),
     "fast": ("predictor.fast", "FastPredictor"),
     "encoder": ("predictor.encoder.predictor", "EncoderPredictor"),
     "history": ("predictor.history", "HistoryPredictor"),

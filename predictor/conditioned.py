@@ -92,7 +92,7 @@ class ConditionedPredictor(LengthPredictor):
             return []
         cdf = self.parts.calibration.apply(self.raw_cdf(prompts), prompts)
         return [
-            _distribution(self.parts.edges, row, prompt.max_tokens)
+            distribution(self.parts.edges, row, prompt.max_tokens)
             for row, prompt in zip(cdf, prompts, strict=True)
         ]
 
@@ -122,22 +122,22 @@ class ConditionedPredictor(LengthPredictor):
 
         ``samples`` is int64[n, S] in tokens, 0 where there is none.
         """
-        asked, values = held(self, prompts, samples)
+        asked, values = held(self.raw_cdf(prompts), self.parts.edges, prompts, samples)
         calibration = GroupedCalibration.fit(values, asked)
         return self.with_parts(replace(self.parts, calibration=calibration))
 
 
 def held(
-    predictor: ConditionedPredictor, prompts: Sequence[Prompt], samples: Ints
+    cdf: Floats, edges: Ints, prompts: Sequence[Prompt], samples: Ints
 ) -> tuple[list[Prompt], Floats]:
-    """For every sample its prompt and the uncorrected CDF at its length."""
-    cdf, edges = predictor.raw_cdf(prompts), predictor.parts.edges
+    """For every sample its prompt and the CDF (float64[n, B + 1] at ``edges``) at its length."""
     row, column = np.nonzero(samples)
     at = samples[row, column] - 0.5
     values = np.array([np.interp(x, edges, cdf[r]) for x, r in zip(at, row, strict=True)])
     return [prompts[r] for r in row], values
 
 
-def _distribution(edges: Ints, cdf: Floats, max_tokens: int | None) -> LengthDistribution:
-    distribution = LengthDistribution.from_cdf(edges, cdf)
-    return distribution if max_tokens is None else distribution.truncated(max_tokens)
+def distribution(edges: Ints, cdf: Floats, max_tokens: int | None) -> LengthDistribution:
+    """One row of CDF values, cut at ``max_tokens``."""
+    whole = LengthDistribution.from_cdf(edges, cdf)
+    return whole if max_tokens is None else whole.truncated(max_tokens)

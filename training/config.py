@@ -1,16 +1,16 @@
 """Settings of a whole training run: one file, flags over it."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from predictor.errors import ConfigError
 from training.encoder.config import EncoderConfig
 from training.fast.config import FastConfig
 
-Kind = Literal["encoder", "fast", "lightgbm", "history"]
+Kind = Literal["encoder", "fast", "blend", "lightgbm", "history"]
 
 
 class TrainingConfig(BaseModel):
@@ -33,6 +33,13 @@ class TrainingConfig(BaseModel):
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=2, ge=1)
 
+    @model_validator(mode="after")
+    def _blends(self) -> Self:
+        bins = {(part.bins, part.longest) for part in (self.encoder, self.fast)}
+        if self.kind == "blend" and len(bins) > 1:
+            raise ValueError("a blend needs the same bins and longest for encoder and fast")
+        return self
+
 
 def read_config(file: Path | None, overrides: dict[str, Any]) -> TrainingConfig:
     """A YAML file (or none) with ``overrides`` over it, dotted names for inner settings.
@@ -46,7 +53,7 @@ def read_config(file: Path | None, overrides: dict[str, Any]) -> TrainingConfig:
         return TrainingConfig.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        place = ".".join(map(str, first["loc"])) or "kind"
         raise ConfigError(f"{file or 'settings'}: {place}: {first['msg']}") from error
 
 

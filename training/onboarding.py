@@ -50,7 +50,12 @@ def onboard(predictor: ConditionedPredictor, rows: LengthRows, *, llm: str) -> C
         vector = _fitted(predictor, own.where(learn), encoded[learn])
         trial = _with(predictor, llm, vector)
         some = own.where(judge)
-        prompts, found = held(trial, some.requests(), np.where(some.seen, some.samples, 0))
+        prompts, found = held(
+            trial.cdf_of(encoded[judge], some.requests()),
+            trial.parts.edges,
+            some.requests(),
+            np.where(some.seen, some.samples, 0),
+        )
         asked.extend(prompts)
         values.append(found)
     known = _with(predictor, llm, _fitted(predictor, own, encoded))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from training.lengths import LengthRows, apart_from, from_sharegpt, read_lengths
 from training.sharegpt import read_sharegpt
 from training.split import Split
 from training.tokens import TokenCounter
+
+if TYPE_CHECKING:
+    from predictor.encoder.predictor import EncoderPredictor
+    from predictor.fast import FastPredictor
 
 Ints = NDArray[np.int64]
 
@@ -123,7 +127,7 @@ def read_data(config: TrainingConfig, counter: Callable[[], TokenCounter]) -> Da
     if config.llm is not None:
         rows = rows.without([name for name in rows.llms if name != config.llm])
     rows = rows.without(config.leave_out) if config.leave_out else rows
-    if config.kind != "encoder" or not config.sharegpt:
+    if config.kind not in ("encoder", "blend") or not config.sharegpt:
         return Data(rows, None)
     return Data(rows, apart_from(_sharegpt(config, counter), rows))
 
@@ -156,9 +160,12 @@ def _fitted(
     if config.kind == "encoder":
         return _encoder(folder, config, data, progress, heard, restart=restart)
     if config.kind == "fast":
-        from training.fast.fit import fit_fast  # noqa: PLC0415 - loads torch
+        return _fast(config, data, progress)
+    if config.kind == "blend":
+        from training.blend import fit_blend  # noqa: PLC0415
 
-        return fit_fast(data.rows, config.fast, progress)
+        encoder = _encoder(folder, config, data, progress, heard, restart=restart)
+        return fit_blend(encoder, _fast(config, data, progress), data.rows)
     learn, check = data.rows.of_split("train"), data.rows.of_split("validation")
     if config.kind == "history":
         return HistoryPredictor.fit(*_flat(learn))
@@ -173,6 +180,12 @@ def _fitted(
     return boosted.calibrated(*_flat(check)) if len(check) else boosted
 
 
+def _fast(config: TrainingConfig, data: Data, progress: Progress) -> "FastPredictor":
+    from training.fast.fit import fit_fast  # noqa: PLC0415 - loads torch
+
+    return fit_fast(data.rows, config.fast, progress)
+
+
 def _encoder(
     folder: Path,
     config: TrainingConfig,
@@ -181,7 +194,7 @@ def _encoder(
     heard: Callable[[Mapping[str, float]], None],
     *,
     restart: bool,
-) -> LengthPredictor:
+) -> "EncoderPredictor":
     from training.encoder.checkpoint import Checkpoints, fingerprint  # noqa: PLC0415 - torch
     from training.encoder.fit import fit_encoder  # noqa: PLC0415
 

@@ -15,7 +15,7 @@ def retrain(
     lengths: Annotated[Path | None, typer.Option(help=_LENGTHS)] = None,
     if_drifted: Annotated[bool, typer.Option(help="Only if the champion has drifted.")] = False,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
-    kind: Annotated[str | None, typer.Option(help="encoder or fast; default: fast.")] = None,
+    kind: Annotated[str | None, typer.Option(help="encoder, fast or blend; default: fast.")] = None,
     old_rows: Annotated[int, typer.Option(min=0, help="Old rows to keep.")] = 5000,
     output: Annotated[Path, typer.Option(help="Folder of the trained predictor.")] = Path(
         "build/retrained"

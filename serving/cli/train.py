@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 _CONFIG = "YAML file of settings; flags go over it."
-_KIND = "encoder, fast, lightgbm or history; default: lightgbm, or what the file says."
+_KIND = "encoder, fast, blend, lightgbm or history; default: lightgbm, or what the file says."
 _LENGTHS = "Folder with prompts.jsonl and lengths.csv; default: ShareGPT's own answers."
 _SET = "Any setting by its dotted name, such as encoder.epochs=4; may be repeated."
 _REGISTER = "Log the run to MLflow, register it, and promote it if it is no worse."

@@ -97,6 +97,7 @@ def test_a_flag_can_take_a_setting_back(tmp_path):
         ("kind: oracle", "kind"),
         ("encoder: {epochs: 0}", r"encoder\.epochs"),
         ("colour: red", "colour"),
+        ("kind: blend\nfast: {bins: 30}", "same bins"),
         ("- a", "names and values"),
         ("a: [", "readable YAML"),
     ],
