@@ -1,13 +1,11 @@
 """The fast path: hashed words and lexical features under a hazard head, in numpy alone.
 
 A prompt costs a fraction of a millisecond on one CPU core, and nothing but numpy and scipy is
-needed. ``packaged()`` is the one that comes with Slotwise, so that a fresh install predicts.
+needed. The one in ``predictor/packaged`` comes with Slotwise, so that a fresh install predicts.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files as package_files
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -75,8 +73,3 @@ class FastPredictor(ConditionedPredictor):
 def word_buckets(prompts: Sequence[Prompt], size: int) -> list[Ints]:
     """For each prompt the rows (0 <= row < size) of its words and word pairs."""
     return [np.unique(buckets % size) for buckets in ngram_buckets(prompts)]
-
-
-def packaged() -> FastPredictor:
-    """The fast predictor that comes with Slotwise, trained on ShareGPT."""
-    return FastPredictor.from_pretrained(Path(str(package_files("predictor") / "packaged")))

@@ -1,5 +1,8 @@
-"""What ``--model`` of the predictor commands may say: a folder, or a name."""
+"""Where a predictor is found by its name: a folder, the packaged one, the registry."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from predictor.errors import ArtifactError, RegistryError
@@ -7,25 +10,39 @@ from predictor.protocol import LengthPredictor
 
 PACKAGED = "packaged"
 
+_KNOWN = f"give a folder, {PACKAGED}, champion, candidate or a version number"
 
-def find_predictor(name: str) -> LengthPredictor:
-    """A stored folder, ``packaged``, or an alias or version number of the registry.
 
-    Raises ``ArtifactError`` where none of these fits.
+@contextmanager
+def predictor_folder(name: str) -> Iterator[Path]:
+    """The files of a predictor: a stored folder, ``packaged``, or an alias or version number.
+
+    For as long as the block lasts. Raises ``ArtifactError`` where none of these fits.
     """
     if Path(name).is_dir():
-        return LengthPredictor.from_pretrained(Path(name))
-    if name == PACKAGED:
-        from predictor.fast import packaged  # noqa: PLC0415
+        yield Path(name)
+    elif name == PACKAGED:
+        with as_file(files("predictor") / PACKAGED) as folder:
+            yield folder
+    elif name.isidentifier() or name.isdecimal():
+        with _registered(name) as folder:
+            yield folder
+    else:
+        raise ArtifactError(f"predictor {name!r}: no such folder; {_KNOWN}")
 
-        return packaged()
+
+@contextmanager
+def _registered(name: str) -> Iterator[Path]:
     from training.registry import Registry  # noqa: PLC0415 - MLflow is an optional extra
 
     try:
         with Registry().folder(name) as folder:
-            return LengthPredictor.from_pretrained(folder)
+            yield folder
     except RegistryError as error:
-        raise ArtifactError(
-            f"predictor {name!r}: no such folder, and {error}; give a folder, {PACKAGED}, "
-            "champion, candidate or a version number"
-        ) from error
+        raise ArtifactError(f"predictor {name!r}: no such folder, and {error}; {_KNOWN}") from error
+
+
+def find_predictor(name: str) -> LengthPredictor:
+    """Load one; raises ``ArtifactError``."""
+    with predictor_folder(name) as folder:
+        return LengthPredictor.from_pretrained(folder)

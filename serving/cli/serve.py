@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 _CONFIG = "Settings file (YAML, TOML or JSON); SLOTWISE_* variables and flags win over it."
 _MODEL = "Known name, local folder or hub id."
 _MODE = "active; shadow: decide and record, serve in arrival order; off: stock vLLM."
-_PREDICTOR = "Folder of the trained predictor; without one, class priors answer."
+_PREDICTOR = (
+    "Folder of a trained predictor, packaged (the default), champion, candidate, a version number, "
+    "or none: class priors answer."
+)
 _SLOS = "File with the SLO classes; read anew when it changes."
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -24,7 +27,7 @@ def serve(
     config: Annotated[Path | None, typer.Option("--slotwise-config", help=_CONFIG)] = None,
     mode: Annotated[str | None, typer.Option(help=_MODE)] = None,
     policy: Annotated[str | None, typer.Option(help="Scheduling policy.")] = None,
-    predictor: Annotated[Path | None, typer.Option(help=_PREDICTOR)] = None,
+    predictor: Annotated[str | None, typer.Option(help=_PREDICTOR)] = None,
     slo_config: Annotated[Path | None, typer.Option(help=_SLOS)] = None,
 ) -> None:
     """Start vLLM's OpenAI server with Slotwise in it; every other flag is vLLM's own."""
@@ -32,6 +35,9 @@ def serve(
     from serving.serve import launch  # noqa: PLC0415
     from serving.settings import load  # noqa: PLC0415
 
+    # vLLM's processes may work in another folder.
+    if predictor is not None and Path(predictor).is_dir():
+        predictor = str(Path(predictor).resolve())
     flags = {"mode": mode, "policy": policy, "predictor": predictor, "slo_config": slo_config}
     settings = load(config, flags).settings
     _check(settings)

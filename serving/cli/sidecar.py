@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 
 _CONFIG = "Settings file (YAML, TOML or JSON); SLOTWISE_* variables and flags win over it."
-_PREDICTOR = "Folder of the trained predictor; without one, class priors answer."
+_PREDICTOR = (
+    "Folder of a trained predictor, packaged (the default), champion, candidate, a version number, "
+    "or none: class priors answer."
+)
 _SLOS = "File with the SLO classes; read anew when it changes."
 _DATABASE = "sqlite:///FILE or postgresql://..., better given in SLOTWISE_DATABASE_URL."
 
@@ -15,7 +18,7 @@ def sidecar(
     config: Annotated[Path | None, typer.Option(help=_CONFIG)] = None,
     host: Annotated[str | None, typer.Option(help="Address; default: 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; default: 8400; 0: a free one.")] = None,
-    predictor: Annotated[Path | None, typer.Option(help=_PREDICTOR)] = None,
+    predictor: Annotated[str | None, typer.Option(help=_PREDICTOR)] = None,
     predictor_workers: Annotated[
         int | None, typer.Option(help="Predictor processes; default: 1.")
     ] = None,

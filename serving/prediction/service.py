@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from predictor.errors import PredictionError
+from predictor.errors import ArtifactError, PredictionError
 from predictor.prompt import Prompt
 from serving.prediction.artifact_copy import ArtifactCopy
 from serving.prediction.forecast import Forecast
@@ -20,6 +20,7 @@ from serving.prediction.pool import (
     UnavailableError,
 )
 from serving.prediction.process import worker_command
+from serving.predictors import predictor_folder
 from serving.priors import ClassPriors
 from serving.settings import Settings
 
@@ -29,6 +30,8 @@ Command = Callable[[Path, str], Sequence[str]]
 State = Literal["trained", "fallback", "none"]
 Reason = Literal["late", "failed", "unavailable", "queue_full", "no_model"]
 
+# What the setting says where no model is wanted.
+NO_PREDICTOR = "none"
 # What a prior reaches to for a request that names no limit.
 _LONGEST_TOKENS = 16_384
 
@@ -63,7 +66,7 @@ class PredictionService:
     def __init__(
         self,
         *,
-        folder: Path | None,
+        source: str | None,
         command: Command = worker_command,
         pool: PoolConfig,
         deadlines: Deadlines,
@@ -71,7 +74,7 @@ class PredictionService:
         events: PredictionEvents,
         on_change: Callable[[ModelInfo], None] = lambda _: None,
     ) -> None:
-        self._folder = folder
+        self._source = source
         self._command = command
         self._config = pool
         self._deadlines = deadlines
@@ -93,7 +96,7 @@ class PredictionService:
     ) -> "PredictionService":
         """From the settings."""
         return cls(
-            folder=settings.predictor,
+            source=None if settings.predictor == NO_PREDICTOR else settings.predictor,
             pool=PoolConfig(
                 workers=settings.predictor_workers,
                 batch_items=settings.batch_items,
@@ -132,7 +135,7 @@ class PredictionService:
 
     async def start(self) -> None:
         """Load the model; a model that cannot be loaded is said and leaves the priors."""
-        if self._folder is None:
+        if self._source is None:
             return
         try:
             await self.reload()
@@ -144,13 +147,14 @@ class PredictionService:
 
         Until the swap, and for good if this raises, the old model answers.
         """
-        if self._folder is None:
+        if self._source is None:
             raise PredictionError(
-                "no predictor is configured: set SLOTWISE_PREDICTOR to a trained predictor's folder"
+                "no predictor is configured: set SLOTWISE_PREDICTOR to packaged, or to a trained "
+                "predictor's folder"
             )
         async with self._reloading:
             try:
-                fresh = await self._loaded(self._folder)
+                fresh = await self._loaded(self._source)
             except PredictionError as error:
                 self.error = str(error)
                 raise
@@ -160,12 +164,12 @@ class PredictionService:
                 await old.stop(drain_s=self._deadlines.bulk_s)
             return fresh.info
 
-    async def _loaded(self, folder: Path) -> PredictorPool:
+    async def _loaded(self, source: str) -> PredictorPool:
         """Processes that answer from a copy: whatever happens to the folder, restarts find it."""
-        copy = await asyncio.to_thread(ArtifactCopy.of, folder)
+        copy = await asyncio.to_thread(_copy, source)
         pool = PredictorPool(
             self._config,
-            command=self._command(copy.folder, folder.resolve().name),
+            command=self._command(copy.folder, Path(source).resolve().name),
             on_batch=self._events.batch,
             on_restart=self._events.restart,
             on_stop=copy.remove,
@@ -224,6 +228,14 @@ class PredictionService:
 
 class _NoModelError(PredictionError):
     """None was loaded."""
+
+
+def _copy(source: str) -> ArtifactCopy:
+    try:
+        with predictor_folder(source) as folder:
+            return ArtifactCopy.of(folder)
+    except ArtifactError as error:
+        raise PredictionError(str(error)) from error
 
 
 def _reason(error: BaseException) -> Reason:

@@ -57,9 +57,11 @@ class Settings(BaseSettings):
     )
 
     # Prediction
-    predictor: Path | None = Field(
-        default=None,
-        description="folder of the trained predictor; without one, class priors answer",
+    predictor: str = Field(
+        default="packaged",
+        min_length=1,
+        description="folder of a trained predictor, packaged, champion, candidate or a version "
+        "number of the registry; none: class priors answer",
     )
     predictor_workers: int = Field(default=1, ge=1, le=64, description="predictor processes")
     predict_deadline_ms: float = Field(

@@ -38,7 +38,7 @@ class SimConfig:
     kv_tokens: int | None = None
     slo_config: Path | None = None
     dataset_path: Path | None = None
-    predictor: Path | None = None
+    predictor: str | None = None
     model: str = "smollm2"
     output: Path = Path("build/simulate/result.json")
 

@@ -67,7 +67,7 @@ def serve(tmp_path, monkeypatch, predictor):
 @pytest.fixture
 def no_predictor(serve, monkeypatch):
     """The same, with flat priors: quick to start."""
-    monkeypatch.delenv("SLOTWISE_PREDICTOR")
+    monkeypatch.setenv("SLOTWISE_PREDICTOR", "none")
     with serve() as started:
         yield started
 
@@ -218,7 +218,7 @@ def test_off_is_vllm_alone(serve, tmp_path):
 
 
 def test_without_a_predictor_priors_answer(serve, monkeypatch):
-    monkeypatch.delenv("SLOTWISE_PREDICTOR")
+    monkeypatch.setenv("SLOTWISE_PREDICTOR", "none")
     with serve() as (client, fake):
         client.post(CHAT, json={**HI, "max_tokens": 64})
     assert hints_of(fake.seen[0]).lengths is not None

@@ -47,7 +47,7 @@ def folder(tmp_path):
 
 def service(folder, *, workers=1, batch_items=64, hang_s=5.0, queue_items=1000, one_s=5.0):
     return PredictionService(
-        folder=folder,
+        source=None if folder is None else str(folder),
         command=lambda copy, name: [sys.executable, FAULTY, str(copy), name],
         pool=PoolConfig(
             workers=workers, batch_items=batch_items, queue_items=queue_items, hang_s=hang_s
@@ -192,17 +192,40 @@ async def test_no_model_at_all():
         await used.reload()
 
 
-async def test_a_real_artifact_through_the_real_process(tmp_path):
-    HistoryPredictor.fit([Prompt("a", "chat")] * 9, list(range(1, 10))).save_pretrained(
-        tmp_path / "history"
-    )
-    used = PredictionService(
-        folder=tmp_path / "history",
+def real(source):
+    return PredictionService(
+        source=str(source),
         pool=PoolConfig(),
         deadlines=Deadlines(one_s=10.0, bulk_s=10.0),
         priors=ClassPriors(),
         events=Events(),
     )
+
+
+async def test_the_packaged_predictor():
+    used = real("packaged")
+    await used.start()
+    try:
+        assert (used.info.name, used.info.kind) == ("packaged", "fast")
+        assert (await used.one(Prompt("Write a poem", "chat"))).source == "model"
+    finally:
+        await used.stop()
+
+
+async def test_a_predictor_that_is_not_there_leaves_the_priors(tmp_path):
+    used = real(tmp_path / "gone")
+    await used.start()
+    assert used.state == "none"
+    assert "no such folder" in used.error
+    with pytest.raises(PredictionError, match="packaged, champion"):
+        await used.reload()
+
+
+async def test_a_real_artifact_through_the_real_process(tmp_path):
+    HistoryPredictor.fit([Prompt("a", "chat")] * 9, list(range(1, 10))).save_pretrained(
+        tmp_path / "history"
+    )
+    used = real(tmp_path / "history")
     await used.start()
     try:
         assert used.info.kind == "history"

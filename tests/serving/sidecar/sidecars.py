@@ -22,7 +22,12 @@ def settings_in(folder: Path, **more: Any) -> Settings:
     return Settings(
         database_url=f"sqlite:///{folder / 'observations.db'}",
         spool=folder / "spool",
-        **{"predict_deadline_ms": 5_000, "time_box_ms": 10_000, **more},
+        **{
+            "predictor": "none",
+            "predict_deadline_ms": 5_000,
+            "time_box_ms": 10_000,
+            **{name: str(it) if isinstance(it, Path) else it for name, it in more.items()},
+        },
     )
 
 
@@ -40,6 +45,7 @@ class Sidecar:
             "SLOTWISE_DATABASE_URL": f"sqlite:///{folder / 'observations.db'}",
             "SLOTWISE_SPOOL": str(folder / "spool"),
             "SLOTWISE_PREDICT_DEADLINE_MS": "5000",
+            "SLOTWISE_PREDICTOR": "none",
             **variables,
         }
         self.process = subprocess.Popen(

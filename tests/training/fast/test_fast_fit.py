@@ -3,8 +3,9 @@ import pytest
 pytest.importorskip("torch")
 
 from predictor.errors import ArtifactError, DatasetError
-from predictor.fast import FastPredictor, packaged
+from predictor.fast import FastPredictor
 from predictor.prompt import Prompt
+from serving.predictors import find_predictor
 from training.evaluate import evaluate
 from training.fast.config import FastConfig
 from training.fast.fit import fit_fast
@@ -69,7 +70,7 @@ def test_few_rows(rows):
 
 
 def test_a_fresh_install_predicts_at_once():
-    predictor = packaged()
+    predictor = find_predictor("packaged")
     short, long = predictor.predict(
         [Prompt("Say only yes or no."), Prompt("Write a detailed 2000 word essay about Rome")]
     )
