@@ -164,11 +164,10 @@ class Soak:
         """Kill one of the predictor's processes every minute."""
         while True:
             await asyncio.sleep(KILL_EVERY_S)
-            for process in self._processes():
-                if "serving.prediction" in " ".join(process.cmdline()):
-                    process.send_signal(signal.SIGKILL)
-                    self.kills += 1
-                    break
+            workers = [p for p in self._processes() if "serving.prediction" in _command(p)]
+            if workers:
+                workers[0].send_signal(signal.SIGKILL)
+                self.kills += 1
 
     async def watch_memory(self) -> None:
         """Sample resident memory."""
@@ -193,6 +192,14 @@ class Soak:
         values = np.array([mib for _, mib in self.rss_mib])
         fifth = len(values) // 5
         return float(np.median(values[-fifth:]) / np.median(values[fifth : 2 * fifth]) - 1.0)
+
+
+def _command(process: psutil.Process) -> str:
+    """Of one that has just been killed: nothing."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 async def left_over(client: httpx.AsyncClient) -> dict[str, float]:
