@@ -9,6 +9,8 @@ from predictor.errors import ArtifactError, RegistryError
 from predictor.protocol import LengthPredictor
 
 PACKAGED = "packaged"
+# What a setting says where no predictor is wanted.
+NO_PREDICTOR = "none"
 
 _KNOWN = f"give a folder, {PACKAGED}, champion, candidate or a version number"
 

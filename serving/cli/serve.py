@@ -54,6 +54,7 @@ def _check(settings: "Settings") -> None:
     from predictor.errors import ModelError  # noqa: PLC0415
     from scheduler.registry import PolicyName  # noqa: PLC0415
     from serving import vllm_releases  # noqa: PLC0415
+    from serving.predictors import NO_PREDICTOR, find_predictor  # noqa: PLC0415
     from serving.slo_config import load  # noqa: PLC0415
 
     release = vllm_releases.installed()
@@ -62,6 +63,8 @@ def _check(settings: "Settings") -> None:
     vllm_releases.check(release)
     PolicyName.parse(settings.policy)
     load(settings.slo_config)
+    if settings.predictor != NO_PREDICTOR:
+        find_predictor(settings.predictor)
     try:
         import serving.middleware.asgi  # noqa: F401, PLC0415 - an optional extra
     except ImportError as error:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from predictor.distribution import LengthDistribution, mixture
 from predictor.prompt import Prompt
 from scheduler.slo import tpot_s
+from serving.foundation import Foundation
 from serving.metrics import Metrics
 from serving.middleware.body import CompletionBody
 from serving.middleware.passage import Watch
 from serving.middleware.promise import Promise, promise_of
 from serving.observations.observation import Observation, judged, pit
-from serving.observations.spool import Spool
-from serving.observations.store import ObservationStore, Retention
 from serving.observations.writer import ObservationWriter
 from serving.prediction.forecast import Source
 from serving.prediction.service import PredictionService
@@ -68,24 +67,8 @@ class MiddlewareServices:
     @classmethod
     def of(cls, settings: Settings) -> "MiddlewareServices":
         """Put together; raises ``ConfigError``. Nothing runs yet."""
-        metrics, priors = Metrics(), ClassPriors()
-        classes = SloClasses(
-            settings.slo_config,
-            on_reload=lambda good: metrics.slo_reloads.labels("ok" if good else "refused").inc(),
-        )
-        writer = ObservationWriter(
-            ObservationStore.open(settings.database_url.get_secret_value()),
-            Spool(settings.spool, max_bytes=settings.spool_bytes),
-            retention=Retention(settings.retention_days, settings.retention_rows),
-            on_outcome=lambda outcome, rows: metrics.observations.labels(outcome).inc(rows),
-        )
-        predictions = PredictionService.of(
-            settings, priors=priors, events=metrics, on_change=metrics.model_changed
-        )
-        metrics.prediction_queue.set_function(lambda: predictions.queued)
-        metrics.spooled.set_function(lambda: writer.spooled)
-        metrics.database_up.set_function(lambda: float(writer.up))
-        return cls(settings, classes, priors, metrics, predictions, writer)
+        base = Foundation.of(settings)
+        return cls(settings, base.classes, base.priors, base.metrics, base.predictions, base.writer)
 
     async def start(self) -> None:
         """Load the model; without one class priors answer."""

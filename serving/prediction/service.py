@@ -20,7 +20,7 @@ from serving.prediction.pool import (
     UnavailableError,
 )
 from serving.prediction.process import worker_command
-from serving.predictors import predictor_folder
+from serving.predictors import NO_PREDICTOR, predictor_folder
 from serving.priors import ClassPriors
 from serving.settings import Settings
 
@@ -30,8 +30,6 @@ Command = Callable[[Path, str], Sequence[str]]
 State = Literal["trained", "fallback", "none"]
 Reason = Literal["late", "failed", "unavailable", "queue_full", "no_model"]
 
-# What the setting says where no model is wanted.
-NO_PREDICTOR = "none"
 # What a prior reaches to for a request that names no limit.
 _LONGEST_TOKENS = 16_384
 

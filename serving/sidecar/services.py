@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from predictor.errors import StoreError
 from scheduler.registry import PolicyName
+from serving.foundation import Foundation
 from serving.metrics import Metrics
-from serving.observations.spool import Spool
-from serving.observations.store import ObservationStore, Retention
+from serving.observations.store import ObservationStore
 from serving.observations.writer import ObservationWriter
 from serving.prediction.service import PredictionService
 from serving.priors import ClassPriors
@@ -44,34 +44,19 @@ class Services:
     def of(cls, settings: Settings) -> "Services":
         """Put together; raises ``ConfigError`` and ``UnknownPolicyError``. Nothing runs yet."""
         PolicyName.parse(settings.policy)
-        metrics, priors, live = Metrics(), ClassPriors(), LiveState()
-        classes = SloClasses(
-            settings.slo_config,
-            on_reload=lambda good: metrics.slo_reloads.labels("ok" if good else "refused").inc(),
-        )
-        store = ObservationStore.open(settings.database_url.get_secret_value())
-        writer = ObservationWriter(
-            store,
-            Spool(settings.spool, max_bytes=settings.spool_bytes),
-            retention=Retention(settings.retention_days, settings.retention_rows),
-            on_outcome=lambda outcome, rows: metrics.observations.labels(outcome).inc(rows),
-        )
-        predictions = PredictionService.of(
-            settings, priors=priors, events=metrics, on_change=metrics.model_changed
-        )
-        metrics.prediction_queue.set_function(lambda: predictions.queued)
-        metrics.spooled.set_function(lambda: writer.spooled)
-        metrics.database_up.set_function(lambda: float(writer.up))
+        base, live = Foundation.of(settings), LiveState()
         return cls(
             settings=settings,
-            classes=classes,
-            priors=priors,
-            metrics=metrics,
-            predictions=predictions,
-            decider=Decider(classes, priors, settings.policy, settings.time_box_ms / 1e3),
-            store=store,
-            writer=writer,
-            recorder=Recorder(classes, priors, metrics, live, writer, settings.store_prompts),
+            classes=base.classes,
+            priors=base.priors,
+            metrics=base.metrics,
+            predictions=base.predictions,
+            decider=Decider(base.classes, base.priors, settings.policy, settings.time_box_ms / 1e3),
+            store=base.store,
+            writer=base.writer,
+            recorder=Recorder(
+                base.classes, base.priors, base.metrics, live, base.writer, settings.store_prompts
+            ),
             live=live,
             traces=traces_of(settings.traces_endpoint),
             started_s=time.monotonic(),

@@ -61,12 +61,20 @@ def test_flags_of_ours_go_by_environment_and_others_to_vllm(serve, tmp_path):
         (("--mode", "sometimes"), "mode"),
         (("--policy", "slotwize"), "slotwize"),
         (("--slo-config", "/no/such/file"), "/no/such/file"),
+        (("--predictor", "./nope"), "no such folder"),
         (("--scheduler-cls", "a.B"), "--scheduler-cls"),
     ],
 )
 def test_what_is_wrong_is_said_at_once(monkeypatch, capsys, arguments, said):
     monkeypatch.setattr(vllm_releases, "installed", lambda: vllm_releases.SUPPORTED[0])
     assert said in refused(monkeypatch, capsys, MODEL, *arguments)
+
+
+def test_a_predictor_that_cannot_be_read_is_refused(monkeypatch, capsys, tmp_path):
+    """Priors would answer in its place, and nobody would see it."""
+    monkeypatch.setattr(vllm_releases, "installed", lambda: vllm_releases.SUPPORTED[0])
+    (tmp_path / "artifact.json").write_text("{")
+    assert str(tmp_path) in refused(monkeypatch, capsys, MODEL, "--predictor", str(tmp_path))
 
 
 def test_an_unsupported_release_is_refused(monkeypatch, capsys):
