@@ -1,10 +1,11 @@
 """What a predictor knows of an LLM it was not trained with: its prior, and after some prompts.
 
 python benchmarks/predictor_onboarding.py --lengths DIR --llm NAME ... [--config FILE]
-    [--prompts 200] [--seeds 3] [--output FILE]
+    [--whole DIR --without DIR] [--prompts 200] [--seeds 3] [--output FILE]
 
 For each LLM in turn: trained with it; trained without it and asked for it (the prior); trained
-without it and given some observed prompts. Skill is that on the LLM's test prompts.
+without it and given some observed prompts. Skill is that on the LLM's test prompts. Predictors
+trained before are taken with ``--whole`` and ``--without``; the latter knows none of the LLMs.
 """
 
 import argparse
@@ -46,14 +47,13 @@ def left_out(
     rows: LengthRows,
     llm: str,
     whole: LengthPredictor,
-    config: TrainingConfig,
+    without: LengthPredictor,
     *,
     prompts: int,
     seeds: int,
 ) -> Document:
     """Scores on the LLM's test prompts: known, unknown, and after some prompts (each seed)."""
     own = rows.of_llm(llm)
-    without = fitted(rows.without([llm]), config)
     taught = [
         onboard(without, seen_prompts(own.of_split("train"), prompts, seed=seed), llm=llm)
         for seed in range(seeds)
@@ -73,6 +73,10 @@ def _scores(predictor: LengthPredictor, own: LengthRows) -> Document:
     return {name: round(found[name], 4) for name in ("skill", "crps", "tau_b", "coverage_90")}
 
 
+def _stored(folder: Path | None) -> LengthPredictor | None:
+    return None if folder is None else LengthPredictor.from_pretrained(folder)
+
+
 def _silent(stage: str, share: float) -> None:
     """Nobody listens."""
     del stage, share
@@ -85,16 +89,19 @@ def main() -> None:
     parser.add_argument("--lengths", type=Path, required=True)
     parser.add_argument("--llm", action="append", required=True)
     parser.add_argument("--config", type=Path, default=Path("configs/train-fast.yaml"))
+    parser.add_argument("--whole", type=Path)
+    parser.add_argument("--without", type=Path)
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     rows, config = read_lengths(options.lengths), read_config(options.config, {})
-    whole = fitted(rows, config)
-    document: Document = {"kind": config.kind, "prompts": options.prompts, "llms": {}}
+    whole = _stored(options.whole) or fitted(rows, config)
+    document: Document = {"kind": whole.kind, "prompts": options.prompts, "llms": {}}
     for llm in options.llm:
+        without = _stored(options.without) or fitted(rows.without([llm]), config)
         document["llms"][llm] = left_out(
-            rows, llm, whole, config, prompts=options.prompts, seeds=options.seeds
+            rows, llm, whole, without, prompts=options.prompts, seeds=options.seeds
         )
     text = json.dumps(document, indent=1)
     print(text)

@@ -18,9 +18,10 @@ from predictor.protocol import LengthPredictor
 
 FORMAT = "slotwise-predictor"
 VERSION = 1
-_INDEX = "artifact.json"
+INDEX = "artifact.json"
 _KINDS = {
     "blend": ("predictor.blend", "BlendedPredictor"),
+    "corrected": ("predictor.corrected", "CorrectedPredictor"),
     "fast": ("predictor.fast", "FastPredictor"),
     "encoder": ("predictor.encoder.predictor", "EncoderPredictor"),
     "history": ("predictor.history", "HistoryPredictor"),
@@ -56,7 +57,7 @@ def save(
         "kind": predictor.kind,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
-    files[_INDEX] = json.dumps(index, indent=2).encode()
+    files[INDEX] = json.dumps(index, indent=2).encode()
     try:
         _replace(folder, files)
     except OSError as error:
@@ -66,11 +67,14 @@ def save(
 def load(folder: Path) -> LengthPredictor:
     """Build the stored predictor of whichever kind; raises ``ArtifactError``."""
     index = _index(folder)
-    module, name = _KINDS[index.kind]
-    loaded: LengthPredictor = getattr(import_module(module), name).from_files(
-        _checked_files(folder, index.sha256)
-    )
-    return loaded
+    return kind_named(index.kind).from_files(_checked_files(folder, index.sha256))
+
+
+def kind_named(kind: str) -> type[LengthPredictor]:
+    """The class of that kind; raises ``KeyError``."""
+    module, name = _KINDS[kind]
+    found: type[LengthPredictor] = getattr(import_module(module), name)
+    return found
 
 
 def load_as(wanted: type[Stored], folder: Path) -> Stored:
@@ -87,7 +91,7 @@ def load_as(wanted: type[Stored], folder: Path) -> Stored:
 def _replaceable(folder: Path) -> bool:
     if not folder.exists():
         return True
-    return folder.is_dir() and ((folder / _INDEX).exists() or not any(folder.iterdir()))
+    return folder.is_dir() and ((folder / INDEX).exists() or not any(folder.iterdir()))
 
 
 def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -120,21 +124,21 @@ def _index(folder: Path) -> _Index:
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ArtifactError(f"{folder}: kind {kind!r} is none of {', '.join(_KINDS)}; {_REMEDY}")
     if not isinstance(checksums, dict):
-        raise ArtifactError(f"{folder}: {_INDEX} lists no files; {_REMEDY}")
+        raise ArtifactError(f"{folder}: {INDEX} lists no files; {_REMEDY}")
     return _Index(kind, {str(name): str(digest) for name, digest in checksums.items()})
 
 
 def _parsed_index(folder: Path) -> dict[str, object]:
     try:
-        index = json.loads((folder / _INDEX).read_bytes())
+        index = json.loads((folder / INDEX).read_bytes())
     except OSError as error:
         raise ArtifactError(
             f"{folder}: no stored predictor ({error.strerror}); {_REMEDY}"
         ) from error
     except ValueError as error:
-        raise ArtifactError(f"{folder / _INDEX}: damaged ({error}); {_REMEDY}") from error
+        raise ArtifactError(f"{folder / INDEX}: damaged ({error}); {_REMEDY}") from error
     if not isinstance(index, dict):
-        raise ArtifactError(f"{folder / _INDEX}: damaged (no object); {_REMEDY}")
+        raise ArtifactError(f"{folder / INDEX}: damaged (no object); {_REMEDY}")
     return index
 
 

@@ -84,6 +84,10 @@ class BlendedPredictor(LengthPredictor):
         asked, values = held(self.raw_cdf(prompts), self.edges, prompts, samples)
         return type(self)(self.members, GroupedCalibration.fit(values, asked))
 
+    def taught(self, members: Members, llm: str, calibration: GroupedCalibration) -> Self:
+        """With members that learned ``llm``, whose groups of ``calibration`` are taken."""
+        return type(self)(members, self._calibration.with_group(llm, calibration))
+
     def to_files(self) -> dict[str, bytes]:
         """Everything needed to build it again, by file name."""
         state = {"weight": self.members.weight, "calibration": self._calibration.to_json()}

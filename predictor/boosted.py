@@ -1,73 +1,45 @@
 """Gradient-boosted quantiles of the answer's length, on cheap features of the prompt."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from predictor.calibration import Calibration
 from predictor.distribution import LengthDistribution, log_edges
-from predictor.errors import ArtifactError, DatasetError, DistributionError, ModelError
+from predictor.errors import ArtifactError, DatasetError, DistributionError
 from predictor.features import FEATURE_VERSION, lexical_features
 from predictor.prompt import Prompt
 from predictor.protocol import LengthPredictor
+from predictor.quantiles import LEVELS, BoostedQuantiles, Progress
 from predictor.text_scores import TextScores
-
-if TYPE_CHECKING:
-    from lightgbm import Booster
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Progress = Callable[[str, float], None]
 
 MIN_ROWS = 50
-LEVELS = (0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97)
 _BINS = 48
-# Where the tail above the last level has lost this share of its mass.
-_TAIL_LEVELS = (0.5, 0.9, 1.0)
-_ROUNDS = 200
-_PARAMETERS: dict[str, Any] = {
-    "objective": "quantile",
-    "learning_rate": 0.06,
-    "num_leaves": 15,
-    "min_data_in_leaf": 40,
-    "lambda_l2": 10.0,
-    "feature_fraction": 0.5,
-    "bagging_fraction": 0.7,
-    "bagging_freq": 1,
-    "max_bin": 63,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbose": -1,
-}
 _STATE_FILE = "boosted.json"
 _TEXT_FILE = "text_scores.npy"
 
 
 class BoostedPredictor(LengthPredictor):
-    """One LightGBM model per quantile level of the log length, joined into a CDF.
-
-    The levels are sorted, joined by straight lines over the log length (the tail above the
-    last one has the shape seen in training), read at log-spaced edges and corrected by a
-    calibration. Predicting is single-threaded.
-    """
+    """:class:`BoostedQuantiles` of the length, read at log-spaced edges and calibrated."""
 
     def __init__(
         self,
         *,
-        boosters: Sequence["Booster"],
+        quantiles: BoostedQuantiles,
         text: TextScores,
         edges: Ints,
-        tail: Floats,
         calibration: Calibration,
     ) -> None:
-        self._boosters = tuple(boosters)
+        self._quantiles = quantiles
         self._text = text
         self._edges = edges
-        self._tail = tail
         self._calibration = calibration
 
     @property
@@ -94,17 +66,12 @@ class BoostedPredictor(LengthPredictor):
         report("words", 0.0)
         text, scores = TextScores.fit(prompts, observed, seed=seed)
         columns = np.column_stack((lexical_features(prompts), scores))
-        parameters = {**_PARAMETERS, "seed": seed, "num_threads": threads}
-        boosters = []
-        for number, level in enumerate(LEVELS):
-            report("quantiles", number / len(LEVELS))
-            boosters.append(_booster(columns, np.log1p(observed), {**parameters, "alpha": level}))
-        report("quantiles", 1.0)
         return cls(
-            boosters=boosters,
+            quantiles=BoostedQuantiles.fit(
+                columns, observed, seed=seed, threads=threads, progress=report
+            ),
             text=text,
             edges=log_edges(max(int(observed.max()), _BINS), _BINS),
-            tail=_tail_offsets(boosters[-1].predict(columns), np.log1p(observed)),
             calibration=Calibration.identity(),
         )
 
@@ -117,10 +84,9 @@ class BoostedPredictor(LengthPredictor):
             for length, row in zip(observed, cdf, strict=True)
         ]
         return type(self)(
-            boosters=self._boosters,
+            quantiles=self._quantiles,
             text=self._text,
             edges=self._edges,
-            tail=self._tail,
             calibration=Calibration.fit(transforms),
         )
 
@@ -140,14 +106,15 @@ class BoostedPredictor(LengthPredictor):
             "features": FEATURE_VERSION,
             "levels": LEVELS,
             "edges": self._edges.tolist(),
-            "tail": self._tail.tolist(),
+            "tail": self._quantiles.tail.tolist(),
             "calibration": self._calibration.observed.tolist(),
             "intercepts": self._text.intercepts.tolist(),
         }
-        files = {_STATE_FILE: json.dumps(state).encode(), _TEXT_FILE: _npy(self._text.weights)}
-        for level, booster in zip(LEVELS, self._boosters, strict=True):
-            files[_booster_file(level)] = booster.model_to_string().encode()
-        return files
+        return {
+            _STATE_FILE: json.dumps(state).encode(),
+            _TEXT_FILE: _npy(self._text.weights),
+            **self._quantiles.to_files(),
+        }
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self:
@@ -167,26 +134,19 @@ class BoostedPredictor(LengthPredictor):
                 "lightgbm predictor: made for other features or levels; train the predictor anew"
             )
         return cls(
-            boosters=[_booster_from(files[_booster_file(level)]) for level in LEVELS],
+            quantiles=BoostedQuantiles.from_files(files, np.array(state["tail"], dtype=np.float64)),
             text=TextScores(
                 weights=np.load(BytesIO(files[_TEXT_FILE]), allow_pickle=False),
                 intercepts=np.array(state["intercepts"], dtype=np.float64),
             ),
             edges=np.array(state["edges"], dtype=np.int64),
-            tail=np.array(state["tail"], dtype=np.float64),
             calibration=Calibration(np.array(state["calibration"], dtype=np.float64)),
         )
 
     def _raw_cdf(self, prompts: Sequence[Prompt]) -> Floats:
         """float64[n, bins + 1], the uncorrected CDF at the edges."""
         columns = np.column_stack((lexical_features(prompts), self._text.scores(prompts)))
-        logs: Floats = np.column_stack([b.predict(columns, num_threads=1) for b in self._boosters])
-        knots = _knots(logs, self._tail)
-        levels = _knot_levels()
-        at = np.log1p(self._edges)
-        cdf = np.stack([np.interp(at, row, levels) for row in knots])
-        cdf[:, 0], cdf[:, -1] = 0.0, 1.0
-        return cdf
+        return self._quantiles.cdf(columns, self._edges)
 
 
 def _checked_lengths(prompts: Sequence[Prompt], lengths: ArrayLike) -> Floats:
@@ -203,61 +163,10 @@ def _checked_lengths(prompts: Sequence[Prompt], lengths: ArrayLike) -> Floats:
     return np.maximum(observed, 1.0)
 
 
-def _lightgbm() -> Any:
-    try:
-        import lightgbm  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ModelError(
-            "the lightgbm predictor needs LightGBM: pip install 'slotwise[predictor]'"
-        ) from error
-    return lightgbm
-
-
-def _booster(columns: Floats, logs: Floats, parameters: dict[str, Any]) -> "Booster":
-    lightgbm = _lightgbm()
-    return lightgbm.train(parameters, lightgbm.Dataset(columns, logs), num_boost_round=_ROUNDS)
-
-
-def _booster_from(content: bytes) -> "Booster":
-    lightgbm = _lightgbm()
-    try:
-        return lightgbm.Booster(model_str=content.decode())
-    except lightgbm.basic.LightGBMError as error:
-        raise ArtifactError(f"lightgbm model: {error}; train the predictor anew") from error
-
-
-def _booster_file(level: float) -> str:
-    return f"quantile_{round(100 * level):02d}.txt"
-
-
 def _npy(values: NDArray[np.float32]) -> bytes:
     file = BytesIO()
     np.save(file, values, allow_pickle=False)
     return file.getvalue()
-
-
-def _tail_offsets(highest: Floats, logs: Floats) -> Floats:
-    """float64[len(_TAIL_LEVELS)]: how far (in log length) lengths lie above the last level."""
-    above = (logs - highest)[logs > highest]
-    if not above.size:
-        return np.linspace(0.1, 0.5, len(_TAIL_LEVELS))
-    offsets = np.quantile(above, _TAIL_LEVELS)
-    return np.asarray(np.maximum.accumulate(np.maximum(offsets, 1e-3)), dtype=np.float64)
-
-
-def _knot_levels() -> Floats:
-    last = LEVELS[-1]
-    return np.array([0.0, *LEVELS, *(last + (1.0 - last) * share for share in _TAIL_LEVELS)])
-
-
-def _knots(logs: Floats, tail: Floats) -> Floats:
-    """float64[n, knots], rising: log lengths of zero tokens, of the levels and of the tail."""
-    ordered = np.maximum(np.sort(logs, axis=1), np.log(1.5))
-    starts = np.zeros((len(logs), 1))
-    knots = np.hstack((starts, ordered, ordered[:, -1:] + tail))
-    # Equal knots would make the CDF jump; a hair apart it stays a function.
-    spacing = np.arange(knots.shape[1], dtype=np.float64) * 1e-9
-    return np.asarray(knots + spacing, dtype=np.float64)
 
 
 def _distribution(edges: Ints, cdf: Floats, max_tokens: int | None) -> LengthDistribution:

@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Singles = NDArray[np.float32]
 
+# Prompts of LLMs never seen are asked of every LLM: so many together.
+_UNKNOWN_AT_ONCE = 256
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
@@ -109,10 +112,15 @@ class ConditionedPredictor(LengthPredictor):
         cdf = np.empty((len(prompts), len(self.parts.edges)))
         if (told := np.flatnonzero(known >= 0)).size:
             cdf[told] = head.cdf(encoded[told], head.llms[known[told]], how[told])
-        count = len(head.llms)
-        for row in np.flatnonzero(known < 0):
-            each = np.repeat(encoded[[row]], count, axis=0)
-            cdf[row] = head.cdf(each, head.llms, np.repeat(how[[row]], count, axis=0)).mean(axis=0)
+        unknown, count = np.flatnonzero(known < 0), len(head.llms)
+        for start in range(0, len(unknown), _UNKNOWN_AT_ONCE):
+            some = unknown[start : start + _UNKNOWN_AT_ONCE]
+            every = head.cdf(
+                np.repeat(encoded[some], count, axis=0),
+                np.tile(head.llms, (len(some), 1)),
+                np.repeat(how[some], count, axis=0),
+            )
+            cdf[some] = every.reshape(len(some), count, -1).mean(axis=1)
         if not np.isfinite(cdf).all():
             raise ModelError("the predictor answers with nan; its weights are broken, train anew")
         return cdf

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from predictor.conditioned import ConditionedPredictor, Parts
 from predictor.errors import ArtifactError, DistributionError
-from predictor.features import ngram_buckets
+from predictor.features import features_and_buckets
 from predictor.files import npz, npz_arrays
 from predictor.prompt import Prompt
 
-Ints = NDArray[np.int64]
 Singles = NDArray[np.float32]
 
 _STATE_FILE = "fast.json"
@@ -30,6 +29,8 @@ class FastPredictor(ConditionedPredictor):
     def __init__(self, parts: Parts, *, table: NDArray[np.float16]) -> None:
         super().__init__(parts)
         self._table = table
+        # Summed in these: numpy is slow with halves.
+        self._singles = table.astype(np.float32)
 
     @property
     def kind(self) -> str:
@@ -43,12 +44,12 @@ class FastPredictor(ConditionedPredictor):
     def encode(self, texts: Sequence[str]) -> Singles:
         """float32[n, hidden]."""
         prompts = [Prompt(text) for text in texts]
+        features, buckets = features_and_buckets(prompts, len(self._table))
         pooled = np.zeros((len(texts), self._table.shape[1]), dtype=np.float32)
-        for row, buckets in enumerate(word_buckets(prompts, len(self._table))):
-            if buckets.size:
-                some = self._table[buckets].sum(axis=0, dtype=np.float32)
-                pooled[row] = some / np.sqrt(np.float32(buckets.size))
-        return self.parts.head.prompt(pooled, self.parts.scaling.features(prompts))
+        for row, some in enumerate(buckets):
+            if some.size:
+                pooled[row] = self._singles[some].sum(axis=0) / np.sqrt(np.float32(some.size))
+        return self.parts.head.prompt(pooled, self.parts.scaling.scaled(features))
 
     def to_files(self) -> dict[str, bytes]:
         """Everything needed to build it again, by file name."""
@@ -68,8 +69,3 @@ class FastPredictor(ConditionedPredictor):
             return cls(parts, table=arrays["table"].astype(np.float16))
         except (KeyError, TypeError, ValueError, OSError, DistributionError) as error:
             raise ArtifactError(f"fast predictor: {error!r}; train the predictor anew") from error
-
-
-def word_buckets(prompts: Sequence[Prompt], size: int) -> list[Ints]:
-    """For each prompt the rows (0 <= row < size) of its words and word pairs."""
-    return [np.unique(buckets % size) for buckets in ngram_buckets(prompts)]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from math import log1p
 from zlib import crc32
@@ -85,10 +86,7 @@ def feature_names() -> list[str]:
 
 def lexical_features(prompts: Sequence[Prompt]) -> Floats:
     """float64[len(prompts), len(feature_names())]."""
-    rows = np.empty((len(prompts), len(_PLAIN_NAMES) + 2 * len(_GROUPS)))
-    for row, prompt in enumerate(prompts):
-        rows[row] = _row(prompt.text)
-    return rows
+    return _rows([_read(prompt.text) for prompt in prompts])
 
 
 def ngram_buckets(prompts: Sequence[Prompt]) -> list[Ints]:
@@ -96,7 +94,36 @@ def ngram_buckets(prompts: Sequence[Prompt]) -> list[Ints]:
 
     Words of the head, marked by place where they come first, and of the tail.
     """
-    return [_buckets(prompt.text) for prompt in prompts]
+    return [_buckets(_read(prompt.text), BUCKETS) for prompt in prompts]
+
+
+def features_and_buckets(prompts: Sequence[Prompt], size: int) -> tuple[Floats, list[Ints]]:
+    """Both, each text read once; the buckets modulo ``size``. Some 0.15 ms for 100 words."""
+    read = [_read(prompt.text) for prompt in prompts]
+    return _rows(read), [_buckets(each, size) for each in read]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A text, what is read of it word by word, the same in lower case, and its words."""
+
+    text: str
+    excerpt: str
+    lowered: str
+    words: list[str]
+
+
+def _read(text: str) -> _Read:
+    excerpt = _excerpt(text)
+    lowered = excerpt.lower()
+    return _Read(text, excerpt, lowered, _WORD.findall(lowered))
+
+
+def _rows(read: Sequence[_Read]) -> Floats:
+    rows = np.empty((len(read), len(_PLAIN_NAMES) + 2 * len(_GROUPS)))
+    for row, each in enumerate(read):
+        rows[row] = _row(each)
+    return rows
 
 
 def _excerpt(text: str) -> str:
@@ -105,16 +132,14 @@ def _excerpt(text: str) -> str:
     return f"{text[:_HEAD_CHARACTERS]}\n{text[-_TAIL_CHARACTERS:]}"
 
 
-def _row(text: str) -> list[float]:
-    excerpt = _excerpt(text)
-    lowered = excerpt.lower()
-    words = _WORD.findall(lowered)
-    scale = len(text) / max(len(excerpt), 1)
+def _row(read: _Read) -> list[float]:
+    words = read.words
+    scale = len(read.text) / max(len(read.excerpt), 1)
     return [
-        *_sizes(text, words, scale),
-        *_shares(excerpt),
-        *_marks(excerpt),
-        *_amounts(lowered, words),
+        *_sizes(read.text, words, scale),
+        *_shares(read.excerpt),
+        *_marks(read.excerpt),
+        *_amounts(read.lowered, words),
         *map(log1p, _group_counts(words)),
         *_group_counts(words[:6]),
     ]
@@ -183,8 +208,10 @@ def _group_counts(words: list[str]) -> list[int]:
     return counts
 
 
-def _buckets(text: str) -> Ints:
-    words = _WORD.findall(text[:_HEAD_CHARACTERS].lower())
+def _buckets(read: _Read, size: int) -> Ints:
+    text, words = read.text, read.words
+    if len(text) > _HEAD_CHARACTERS:
+        words = _WORD.findall(text[:_HEAD_CHARACTERS].lower())
     head = words[:_HEAD_WORDS]
     # A short text is all head and all tail; its words need not be found twice.
     if len(text) > _TAIL_CHARACTERS:
@@ -198,4 +225,4 @@ def _buckets(text: str) -> Ints:
     # Encoded all at once, which is twice as fast; no term holds a line break.
     encoded = "\n".join(terms).encode("utf-8", "surrogatepass").split(b"\n")
     hashed = np.fromiter(map(crc32, encoded), dtype=np.int64, count=len(encoded))
-    return np.unique(hashed % BUCKETS)
+    return np.unique(hashed % BUCKETS % size)

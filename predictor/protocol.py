@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from predictor.distribution import LengthDistribution
+from predictor.partial import PartialAnswer
 from predictor.prompt import Prompt
 
 
@@ -23,6 +24,14 @@ class LengthPredictor(ABC):
     @abstractmethod
     def predict(self, prompts: Sequence[Prompt]) -> list[LengthDistribution]:
         """Return one distribution per prompt, in order."""
+
+    def remaining(self, answers: Sequence[PartialAnswer]) -> list[LengthDistribution]:
+        """What is left of each answer under way, given that it is longer than what is out."""
+        forecasts = self.predict([answer.prompt for answer in answers])
+        return [
+            forecast.remaining(answer.tokens)
+            for forecast, answer in zip(forecasts, answers, strict=True)
+        ]
 
     @abstractmethod
     def to_files(self) -> dict[str, bytes]:

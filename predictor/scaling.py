@@ -43,7 +43,11 @@ class Scaling:
 
     def features(self, prompts: Sequence[Prompt]) -> Singles:
         """float32[n, F], at most four spreads from the mean."""
-        scaled = (lexical_features(prompts) - self.mean) / self.spread
+        return self.scaled(lexical_features(prompts))
+
+    def scaled(self, features: NDArray[np.float64]) -> Singles:
+        """The same of features that are at hand."""
+        scaled = (features - self.mean) / self.spread
         return np.clip(scaled, -_LONGEST_STEP, _LONGEST_STEP).astype(np.float32)
 
 

@@ -116,6 +116,10 @@ class Metrics:
             "slotwise_slo_requests", "Finished requests with a target", per_class,
             registry=registry,
         )  # fmt: skip
+        self.kept = Counter(
+            "slotwise_slo_met", "Finished requests that met every target", per_class,
+            registry=registry,
+        )  # fmt: skip
         self.violations = Counter(
             "slotwise_slo_violations", "Targets missed", ("class", "kind"), registry=registry
         )
@@ -164,7 +168,8 @@ class Metrics:
     def finished(self, observation: Observation, *, slo_class: str) -> None:
         """A request ended; ``slo_class`` is one of the file's classes, or ``other``."""
         name = slo_class
-        self.output_tokens.labels(name).observe(observation.output_tokens)
+        if observation.answers == 1:
+            self.output_tokens.labels(name).observe(observation.output_tokens)
         for value, histogram in (
             (observation.predicted_mean, self.predicted_tokens),
             (observation.pit, self.pit),
@@ -176,6 +181,7 @@ class Metrics:
                 histogram.labels(name).observe(value)
         if observation.met is not None:
             self.promises.labels(name).inc()
+            self.kept.labels(name).inc(observation.met)
         for kind in (observation.violated or "").split():
             self.violations.labels(name, kind).inc()
 

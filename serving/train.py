@@ -10,11 +10,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from predictor import artifact
-from predictor.boosted import Progress as Report
 from predictor.errors import ArtifactError, ModelError
 from predictor.protocol import LengthPredictor
+from predictor.quantiles import Progress as Report
 from serving.models import resolve
 from serving.predictors import find_predictor
+from training.collected.known import Collected
 from training.config import TrainingConfig
 from training.pipeline import TrainingResult, train
 from training.tokens import CachedCounter, TokenCounter, TokenizerCounter, cache_folder
@@ -29,13 +30,18 @@ _COMPARED = {
 
 def token_counter(model: str) -> TokenCounter:
     """Return a counter that speaks the engine's tokens; ``model`` as for ``resolve``."""
+    return CachedCounter(tokenizer_counter(model))
+
+
+def tokenizer_counter(model: str) -> TokenizerCounter:
+    """The same without memory, which cuts texts besides."""
     folder = Path(resolve(model))
     if not folder.is_dir():
         raise ModelError(
             f"model {model!r} is not on this machine, so its tokenizer cannot count lengths: "
             "give a local folder, or use --model smollm2"
         )
-    return CachedCounter(TokenizerCounter(folder))
+    return TokenizerCounter(folder)
 
 
 def run_training(
@@ -62,18 +68,29 @@ def run_training(
 
 
 def ensure_predictor(
-    name: str | None, *, model: str, dataset_path: Path | None, console: Console
+    name: str | None,
+    *,
+    model: str,
+    dataset_path: Path | None,
+    collected: str | None = None,
+    console: Console,
 ) -> LengthPredictor:
-    """Load the predictor of that name, or the one in the cache, trained now if need be."""
+    """Load the predictor of that name, or the one in the cache, trained now if need be.
+
+    It learns ShareGPT's own answers, or those ``collected`` of a model.
+    """
     if name is not None:
         return find_predictor(name)
-    cached = cache_folder() / "predictors" / token_counter(model).fingerprint[:16]
+    learned = token_counter(model).fingerprint[:16]
+    if collected is not None:
+        learned = f"{learned}-{Collected.of(collected).fingerprint[:16]}"
+    cached = cache_folder() / "predictors" / learned
     try:
         return artifact.load(cached)
     except ArtifactError as error:
         if cached.exists():
             console.print(f"training anew: {error}", highlight=False)
-    config = TrainingConfig(dataset_path=dataset_path)
+    config = TrainingConfig(dataset_path=dataset_path, collected=collected)
     return run_training(config, model=model, output=cached, console=console).predictor
 
 

@@ -22,6 +22,9 @@ class TrainingConfig(BaseModel):
     lengths: Path | None = Field(
         default=None, description="folder with prompts.jsonl and lengths.csv"
     )
+    collected: str | None = Field(
+        default=None, description="learn from this model's own lengths that ship with Slotwise"
+    )
     llm: str | None = Field(default=None, description="train for this LLM of the folder alone")
     leave_out: tuple[str, ...] = Field(default=(), description="LLMs of the folder to leave out")
     sharegpt: bool = Field(default=True, description="learn from ShareGPT's answers as well")
@@ -32,6 +35,12 @@ class TrainingConfig(BaseModel):
     fast: FastConfig = FastConfig()
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.lengths is not None and self.collected is not None:
+            raise ValueError("give lengths or collected, not both")
+        return self
 
     @model_validator(mode="after")
     def _blends(self) -> Self:

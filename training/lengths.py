@@ -121,6 +121,10 @@ class LengthRows:
         """For each row where its prompt comes from."""
         return [self.prompts[p].dataset for p in self.prompt_of]
 
+    def fingerprinted(self, sources: Mapping[str, bytes]) -> Self:
+        """The same rows, that came of these files."""
+        return self._replace(sha256=_sums(sources))
+
     def _replace(self, **changes: object) -> Self:
         values = {name: getattr(self, name) for name in self.__slots__} | changes
         return type(self)(**values)
@@ -130,11 +134,21 @@ def read_lengths(folder: Path) -> LengthRows:
     """Read a folder in this layout; raises ``DatasetError`` naming the file and line at fault."""
     prompts_file, lengths_file = _file(folder, "prompts.jsonl"), _file(folder, "lengths.csv")
     prompt_bytes, length_bytes = _content(prompts_file), _content(lengths_file)
-    prompts = list(_prompts(prompts_file, prompt_bytes))
+    rows = rows_of(list(_prompts(prompts_file, prompt_bytes)), str(lengths_file), length_bytes)
+    return rows.fingerprinted({prompts_file.name: prompt_bytes, lengths_file.name: length_bytes})
+
+
+def rows_of(
+    prompts: Sequence[KnownPrompt], name: str, content: bytes, *, others: bool = False
+) -> LengthRows:
+    """The rows of a ``lengths.csv`` with their prompts; ``name`` stands in messages.
+
+    With ``others`` rows of prompts that are not given are left out, else they are an error.
+    """
     number = {prompt.id: place for place, prompt in enumerate(prompts)}
-    rows = list(_rows(lengths_file, length_bytes, number))
+    rows = list(_rows(name, content, number, others=others))
     if not rows:
-        raise DatasetError(f"{lengths_file}: holds no row; give prompt_id,model,output_sizes rows")
+        raise DatasetError(f"{name}: holds no row; give prompt_id,model,output_sizes rows")
     llms = tuple(sorted({row.llm for row in rows}))
     width = max(len(row.samples) for row in rows)
     return LengthRows(
@@ -145,10 +159,7 @@ def read_lengths(folder: Path) -> LengthRows:
         samples=np.array([row.samples + [0] * (width - len(row.samples)) for row in rows]),
         caps=np.array([row.cap for row in rows], dtype=np.int64),
         temperatures=np.array([row.temperature for row in rows]),
-        sha256={
-            file.name: hashlib.sha256(content).hexdigest()
-            for file, content in ((prompts_file, prompt_bytes), (lengths_file, length_bytes))
-        },
+        sha256=_sums({name: content}),
     )
 
 
@@ -178,7 +189,7 @@ def _content(file: Path) -> bytes:
         raise DatasetError(f"{file}: {error}; give a readable file") from error
 
 
-def _text(file: Path, content: bytes) -> str:
+def _text(file: str, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -189,7 +200,7 @@ def _text(file: Path, content: bytes) -> str:
 
 def _prompts(file: Path, content: bytes) -> Iterator[KnownPrompt]:
     known: set[str] = set()
-    for number, line in enumerate(_text(file, content).split("\n"), start=1):
+    for number, line in enumerate(_text(str(file), content).split("\n"), start=1):
         if not line.strip():
             continue
         prompt = _prompt(file, number, line)
@@ -220,13 +231,15 @@ def _side(record: Mapping[str, object], identifier: str) -> Split:
     return next(side for side in _SPLITS if side == told)
 
 
-def _rows(file: Path, content: bytes, prompts: Mapping[str, int]) -> Iterator[_Row]:
+def _rows(file: str, content: bytes, prompts: Mapping[str, int], *, others: bool) -> Iterator[_Row]:
     reader = csv.DictReader(io.StringIO(_text(file, content)))
     if missing := [name for name in _LENGTH_FIELDS if name not in (reader.fieldnames or ())]:
         raise DatasetError(
             f"{file}: has no column {', '.join(missing)}; expected {','.join(_LENGTH_FIELDS)}"
         )
     for record in reader:
+        if others and record["prompt_id"] not in prompts:
+            continue
         yield _row(f"{file}, line {reader.line_num}", record, prompts)
 
 
@@ -295,6 +308,10 @@ def apart_from(rows: LengthRows, judged: LengthRows) -> LengthRows:
     kept_back = {p.text.strip() for p in judged.prompts if p.split != "train"}
     known = np.array([prompt.text.strip() not in kept_back for prompt in rows.prompts])
     return rows.where(known[rows.prompt_of])
+
+
+def _sums(sources: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in sources.items()}
 
 
 def _all_sums(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:

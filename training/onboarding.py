@@ -1,23 +1,31 @@
 """Teaches a trained predictor a new LLM from a few hundred lengths, its encoder untouched."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from predictor.blend import BlendedPredictor
 from predictor.calibration import GroupedCalibration
 from predictor.conditioned import ConditionedPredictor, held
 from predictor.encoder.network import HazardHead, HeadShape
-from predictor.errors import DatasetError
+from predictor.errors import ArtifactError, DatasetError
 from predictor.hazard import HazardHead as StoredHead
+from predictor.protocol import LengthPredictor
 from predictor.scaling import settings
 from training.encoder.loss import label_of, likelihood, ranked_probability
 from training.encoder.targets import targets
 from training.lengths import LengthRows
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 Singles = NDArray[np.float32]
+Kind = TypeVar("Kind", bound=ConditionedPredictor)
 
 MIN_PROMPTS = 20
 _STEPS = 300
@@ -28,11 +36,12 @@ _CRPS_WEIGHT = 0.02
 _FOLDS = 4
 
 
-def onboard(predictor: ConditionedPredictor, rows: LengthRows, *, llm: str) -> ConditionedPredictor:
-    """The same predictor with ``llm`` added: one vector fitted, one calibration.
+def onboard(predictor: LengthPredictor, rows: LengthRows, *, llm: str) -> LengthPredictor:
+    """The same predictor with ``llm`` added: one vector fitted (a blend: two), one calibration.
 
     ``rows`` are observed lengths of that LLM (others are left out). The calibration comes from
-    forecasts for prompts that their vector had not seen. Raises ``DatasetError`` under 20 prompts.
+    forecasts for prompts that their vector had not seen. Raises ``DatasetError`` under 20 prompts
+    and ``ArtifactError`` for a kind that learns no further LLM.
     """
     if llm not in rows.llms:
         raise DatasetError(f"no lengths of {llm!r}; the file holds {', '.join(rows.llms)}")
@@ -42,30 +51,69 @@ def onboard(predictor: ConditionedPredictor, rows: LengthRows, *, llm: str) -> C
             f"{len(own)} prompts of {llm!r}: give at least {MIN_PROMPTS}; until then its "
             "forecasts are the prior, the mixture of the LLMs that are known"
         )
-    encoded = predictor.encode([own.prompts[p].text for p in own.prompt_of])
+    if isinstance(predictor, BlendedPredictor):
+        return _blend_taught(predictor, own, llm)
+    if isinstance(predictor, ConditionedPredictor):
+        pupil = _Pupil(predictor, own, llm)
+        calibration = _calibration(pupil.forecast, own, predictor.parts.edges)
+        known = pupil.taught(np.ones(len(own), dtype=bool))
+        groups = known.parts.calibration.with_group(llm, calibration)
+        return known.with_parts(replace(known.parts, calibration=groups))
+    raise ArtifactError(
+        f"a {predictor.kind} predictor learns no further LLM; give an encoder, fast or blend"
+    )
+
+
+def _blend_taught(blend: BlendedPredictor, own: LengthRows, llm: str) -> BlendedPredictor:
+    """Both members taught; calibrated as a whole, as they are heard."""
+    members = blend.members
+    slow, fast = _Pupil(members.encoder, own, llm), _Pupil(members.fast, own, llm)
+
+    def forecast(learn: Mask, judge: Mask) -> Floats:
+        share = members.weight
+        return share * slow.forecast(learn, judge) + (1.0 - share) * fast.forecast(learn, judge)
+
+    calibration = _calibration(forecast, own, blend.edges)
+    everything = np.ones(len(own), dtype=bool)
+    both = replace(members, encoder=slow.taught(everything), fast=fast.taught(everything))
+    return blend.taught(both, llm, calibration)
+
+
+class _Pupil(Generic[Kind]):
+    """A predictor about to learn an LLM; the texts are encoded once."""
+
+    def __init__(self, predictor: Kind, own: LengthRows, llm: str) -> None:
+        self._predictor, self._own, self._llm = predictor, own, llm
+        self._encoded = predictor.encode([own.prompts[p].text for p in own.prompt_of])
+
+    def taught(self, learn: Mask) -> Kind:
+        """With the LLM's vector fitted to some of the rows."""
+        vector = _fitted(self._predictor, self._own.where(learn), self._encoded[learn])
+        return _with(self._predictor, self._llm, vector)
+
+    def forecast(self, learn: Mask, judge: Mask) -> Floats:
+        """float64[judged, B + 1]: what it then says of others."""
+        asked = self._own.where(judge).requests()
+        return self.taught(learn).cdf_of(self._encoded[judge], asked)
+
+
+def _calibration(
+    forecast: Callable[[Mask, Mask], Floats], own: LengthRows, edges: Ints
+) -> GroupedCalibration:
+    """From forecasts for each quarter of the rows, learned from the others."""
     fold = np.random.default_rng(0).permutation(len(own)) % _FOLDS
     asked, values = [], []
     for number in range(_FOLDS):
-        learn, judge = fold != number, fold == number
-        vector = _fitted(predictor, own.where(learn), encoded[learn])
-        trial = _with(predictor, llm, vector)
+        judge = np.asarray(fold == number)
         some = own.where(judge)
-        prompts, found = held(
-            trial.cdf_of(encoded[judge], some.requests()),
-            trial.parts.edges,
-            some.requests(),
-            np.where(some.seen, some.samples, 0),
-        )
+        samples = np.where(some.seen, some.samples, 0)
+        prompts, found = held(forecast(~judge, judge), edges, some.requests(), samples)
         asked.extend(prompts)
         values.append(found)
-    known = _with(predictor, llm, _fitted(predictor, own, encoded))
-    calibration = known.parts.calibration.with_group(
-        llm, GroupedCalibration.fit(np.concatenate(values), asked)
-    )
-    return known.with_parts(replace(known.parts, calibration=calibration))
+    return GroupedCalibration.fit(np.concatenate(values), asked)
 
 
-def _with(predictor: ConditionedPredictor, llm: str, vector: Singles) -> ConditionedPredictor:
+def _with(predictor: Kind, llm: str, vector: Singles) -> Kind:
     """With one LLM more, or another vector for one that is known."""
     parts = predictor.parts
     if llm in parts.llms:

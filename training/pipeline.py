@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor import artifact
-from predictor.boosted import MIN_ROWS, BoostedPredictor, Progress
+from predictor.boosted import MIN_ROWS, BoostedPredictor
 from predictor.errors import ConfigError, DatasetError
 from predictor.history import HistoryPredictor
 from predictor.protocol import LengthPredictor
+from predictor.quantiles import Progress
+from training.collected.known import Collected
 from training.config import TrainingConfig
 from training.evaluate import Evaluation, evaluate
 from training.lengths import LengthRows, apart_from, from_sharegpt, read_lengths
@@ -114,7 +116,10 @@ def train(
 
 
 def read_data(config: TrainingConfig, counter: Callable[[], TokenCounter]) -> Data:
-    """The folder of lengths with ShareGPT beside it, or ShareGPT alone."""
+    """A folder of lengths or collected ones with ShareGPT beside them, or ShareGPT alone."""
+    if config.collected is not None:
+        conversations = read_sharegpt(config.dataset_path).conversations
+        return Data(Collected.of(config.collected).rows(conversations), None)
     if config.lengths is None:
         return Data(_sharegpt(config, counter), None)
     rows = read_lengths(config.lengths)

@@ -33,6 +33,16 @@ class TokenCounter(Protocol):
         ...
 
 
+class TokenCutter(Protocol):
+    """Cuts texts after so many tokens."""
+
+    def cut(
+        self, texts: Sequence[str], points: Sequence[int]
+    ) -> Iterator[tuple[int, dict[int, str]]]:
+        """Per text its tokens, and its beginning at each of the points that it goes beyond."""
+        ...
+
+
 class TokenizerCounter:
     """Counts with the ``tokenizer.json`` of a Hugging Face model folder."""
 
@@ -55,6 +65,17 @@ class TokenizerCounter:
     def count(self, texts: Sequence[str]) -> Ints:
         """int64[len(texts)], without special tokens."""
         return np.fromiter(self._counts(texts), dtype=np.int64, count=len(texts))
+
+    def cut(
+        self, texts: Sequence[str], points: Sequence[int]
+    ) -> Iterator[tuple[int, dict[int, str]]]:
+        """Per text its tokens, and its beginning at each of the points that it goes beyond."""
+        for start in range(0, len(texts), _BATCH_TEXTS):
+            batch = [_encodable(text) for text in texts[start : start + _BATCH_TEXTS]]
+            found = self._tokenizer.encode_batch(batch, add_special_tokens=False)
+            for text, encoding in zip(batch, found, strict=True):
+                ends = encoding.offsets
+                yield len(ends), {n: text[: ends[n - 1][1]] for n in points if n < len(ends)}
 
     def _counts(self, texts: Sequence[str]) -> Iterator[int]:
         for start in range(0, len(texts), _BATCH_TEXTS):

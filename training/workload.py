@@ -35,6 +35,7 @@ class WorkloadRequest:
     slo_class: str
     prompt_tokens: int
     output_tokens: int
+    conversation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,4 +170,5 @@ def _request(number: int, candidate: Candidate, arrival_s: float) -> WorkloadReq
         slo_class=candidate.slo_class,
         prompt_tokens=candidate.prompt_tokens,
         output_tokens=candidate.output_tokens,
+        conversation_id=candidate.conversation_id,
     )

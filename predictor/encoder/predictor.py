@@ -13,7 +13,7 @@ from safetensors.numpy import save as save_arrays
 from torch import nn
 
 from predictor.conditioned import ConditionedPredictor, Parts
-from predictor.encoder.backbone import build_backbone
+from predictor.encoder.backbone import Backbone, build_backbone
 from predictor.encoder.network import pool
 from predictor.encoder.window import Window, padded
 from predictor.errors import ArtifactError, DistributionError
@@ -52,6 +52,11 @@ class EncoderPredictor(ConditionedPredictor):
     def kind(self) -> str:
         """``encoder``."""
         return "encoder"
+
+    @property
+    def backbone(self) -> Backbone:
+        """Its encoder, for another training run to begin with."""
+        return Backbone(self._backbone, self._backbone_config, self._window.tokenizer)
 
     def with_parts(self, parts: Parts) -> Self:
         """The same encoder under another head or calibration."""

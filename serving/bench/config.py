@@ -6,6 +6,7 @@ from typing import Literal
 
 from predictor.errors import InputError
 from scheduler.registry import PolicyName
+from training.collected.known import known_models
 
 Lengths = Literal["recorded", "natural"]
 
@@ -18,7 +19,9 @@ class BenchConfig:
     """Settings of one ``slotwise bench`` run; rates in requests per second.
 
     ``lengths``: ``recorded`` forces each answer to the length it had in the data set,
-    ``natural`` lets the model stop by itself. Conversations with longer prompts than
+    ``natural`` samples answers at the temperature of the collected lengths and lets the model
+    stop by itself; an oracle then knows the mean of the answers collected for a prompt.
+    Conversations with longer prompts than
     ``max_prompt_tokens`` or longer answers than ``max_output_tokens`` are not sampled.
     ``timeout_s`` bounds one request.
     """
@@ -50,11 +53,22 @@ class BenchConfig:
             raise InputError(
                 f"a policy is named twice in {','.join(self.policies)}: name each once"
             )
-        if self.lengths == "natural" and (oracles := [n.full for n in names if n.oracle]):
+        oracles = [name.full for name in names if name.oracle]
+        if self.lengths == "natural" and oracles and self.model not in known_models():
             raise InputError(
-                f"{oracles[0]} needs to know true lengths, and with --lengths natural nobody does: "
-                "use --lengths recorded or leave it out"
+                f"{oracles[0]} needs to know true lengths, and of what {self.model} writes by "
+                "itself nobody does: use --lengths recorded or leave it out"
             )
+
+    @property
+    def own_lengths(self) -> str | None:
+        """The model whose collected lengths speak of this run: what it writes by itself."""
+        return self.model if self.lengths == "natural" and self.model in known_models() else None
+
+    @property
+    def has_oracle(self) -> bool:
+        """Whether any policy is told the truth."""
+        return any(PolicyName.parse(name).oracle for name in self.policies)
 
     @property
     def needs_predictor(self) -> bool:

@@ -1,7 +1,7 @@
 """Predicts the lengths of a workload as a server would: one prompt at a time, on the clock."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from predictor.distribution import LengthDistribution
@@ -25,28 +25,31 @@ def forecasts(
     requests: Sequence[WorkloadRequest],
     predictor: LengthPredictor | None,
     *,
-    max_total_tokens: int,
+    limit: Callable[[WorkloadRequest], int],
+    truth: Callable[[WorkloadRequest], float],
 ) -> list[Forecast]:
     """Return what a policy is told about each request.
 
     Made before the replay, so that predicting takes no time from an engine that shares its two
     cores with the client; the time each prediction took is reported beside the results.
+    ``limit`` is where an answer would be cut, ``truth`` what an oracle knows, in tokens.
     """
     if policy.base in STOCK:
         return [Forecast()] * len(requests)
     if policy.oracle:
-        return [Forecast(LengthDistribution.point(request.output_tokens)) for request in requests]
+        lengths = [max(round(truth(request)), 1) for request in requests]
+        return [Forecast(LengthDistribution.point(tokens)) for tokens in lengths]
     if predictor is None:
         return [Forecast()] * len(requests)
-    return [_timed(predictor, request, max_total_tokens) for request in requests]
+    return [_timed(predictor, request, limit(request)) for request in requests]
 
 
-def _timed(predictor: LengthPredictor, request: WorkloadRequest, max_total_tokens: int) -> Forecast:
+def _timed(predictor: LengthPredictor, request: WorkloadRequest, limit: int) -> Forecast:
     prompt = Prompt(
         text=request.prompt,
         task=request.slo_class,
         input_tokens=request.prompt_tokens,
-        max_tokens=max(max_total_tokens - request.prompt_tokens, 1),
+        max_tokens=max(limit, 1),
     )
     started_s = time.perf_counter()
     (lengths,) = predictor.predict([prompt])

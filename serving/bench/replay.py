@@ -17,6 +17,9 @@ from serving.bench.records import RequestRecord
 XargValue = str | int | float | list[float]
 EventKind = Literal["sent", "first_token", "finished"]
 
+# Of answers that end by themselves; the collected lengths were sampled at the same.
+NATURAL_TEMPERATURE = 0.7
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayRequest:
@@ -50,7 +53,7 @@ class ReplayRequest:
             "messages": [{"role": "user", "content": self.prompt}],
             "stream": True,
             "stream_options": {"include_usage": True},
-            "temperature": 0,
+            "temperature": 0.0 if self.force_length else NATURAL_TEMPERATURE,
             "seed": seed,
             "max_tokens": limit,
         }

@@ -19,7 +19,7 @@ from serving.bench.forecast import forecasts
 from serving.bench.policy_run import PolicyTurn
 from serving.bench.progress import BenchProgress
 from serving.bench.records import PolicyRun
-from serving.bench.workload import bench_requests, replay_requests
+from serving.bench.workload import answer_limit, bench_requests, replay_requests, true_tokens
 from serving.models import resolve
 from serving.report.files import write_atomically
 from serving.report.html import write_report
@@ -28,6 +28,7 @@ from serving.report.table import print_tables
 from serving.slo_config import SloConfig
 from serving.slo_config import load as load_slo_config
 from serving.train import ensure_predictor, token_counter
+from training.collected.known import Collected
 from training.workload import WorkloadRequest
 
 Document = dict[str, object]
@@ -41,7 +42,8 @@ def run_bench(config: BenchConfig, console: Console) -> None:
     """
     slo_config = load_slo_config(config.slo_config)
     model = resolve(config.model)
-    requests, read = bench_requests(config, token_counter(config.model))
+    known = None if config.own_lengths is None else Collected.of(config.own_lengths)
+    requests, read = bench_requests(config, token_counter(config.model), known)
     console.print(
         f"{len(requests)} test conversations out of {read.usable} usable ones in {read.path} "
         f"(skipped: {dict(read.skipped) or 'none'}; file cut at its end: {read.cut_end})",
@@ -51,11 +53,15 @@ def run_bench(config: BenchConfig, console: Console) -> None:
     predictor = None
     if config.needs_predictor:
         predictor = ensure_predictor(
-            config.predictor, model=config.model, dataset_path=config.dataset_path, console=console
+            config.predictor,
+            model=config.model,
+            dataset_path=config.dataset_path,
+            collected=config.own_lengths,
+            console=console,
         )
     runs: list[PolicyRun] = []
     try:
-        _run_all(config, model, slo_config, requests, predictor, runs, console)
+        _run_all(config, model, slo_config, requests, predictor, known, runs, console)
     finally:
         if runs:
             _write(config, slo_config, runs, console)
@@ -69,6 +75,7 @@ def _run_all(
     slo_config: SloConfig,
     requests: Sequence[WorkloadRequest],
     predictor: LengthPredictor | None,
+    known: Collected | None,
     runs: list[PolicyRun],
     console: Console,
 ) -> None:
@@ -79,7 +86,13 @@ def _run_all(
     with BenchProgress(console, len(requests)) as progress:
         for name in config.policies:
             policy = PolicyName.parse(name)
-            told = forecasts(policy, requests, predictor, max_total_tokens=config.max_model_len)
+            told = forecasts(
+                policy,
+                requests,
+                predictor,
+                limit=lambda request: answer_limit(config, request),
+                truth=lambda request: true_tokens(request, known),
+            )
             bar = progress.begin(name)
             turn = PolicyTurn(
                 config=config,

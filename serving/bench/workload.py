@@ -8,6 +8,7 @@ from serving.bench.config import STOCK, BenchConfig
 from serving.bench.forecast import Forecast
 from serving.bench.replay import ReplayRequest
 from serving.xargs import encode
+from training.collected.known import Collected
 from training.sharegpt import ReadReport, read_sharegpt
 from training.tokens import TokenCounter
 from training.workload import WorkloadRequest, WorkloadShape, candidates, from_candidates
@@ -17,9 +18,12 @@ TEMPLATE_TOKENS = 64
 
 
 def bench_requests(
-    config: BenchConfig, counter: TokenCounter
+    config: BenchConfig, counter: TokenCounter, known: Collected | None = None
 ) -> tuple[list[WorkloadRequest], ReadReport]:
-    """Sample test conversations that fit the engine; the same for every policy."""
+    """Sample test conversations that fit the engine; the same for every policy.
+
+    An oracle of natural lengths knows those in ``known``: then the others are left out.
+    """
     data = read_sharegpt(config.dataset_path)
     room = config.max_model_len - TEMPLATE_TOKENS
     fitting = [
@@ -30,6 +34,8 @@ def bench_requests(
         if found.prompt_tokens + found.output_tokens <= room
         and found.output_tokens <= config.max_output_tokens
     ]
+    if known is not None and config.has_oracle:
+        fitting = [found for found in fitting if found.conversation_id in known.samples]
     shape = WorkloadShape(
         count=config.num_prompts,
         rate=config.request_rate,
@@ -38,6 +44,17 @@ def bench_requests(
         seed=config.seed,
     )
     return from_candidates(fitting, shape), data.report
+
+
+def answer_limit(config: BenchConfig, request: WorkloadRequest) -> int:
+    """Tokens at which an answer would be cut."""
+    room = config.max_model_len - TEMPLATE_TOKENS - request.prompt_tokens
+    return min(room, config.max_output_tokens) if config.lengths == "natural" else room
+
+
+def true_tokens(request: WorkloadRequest, known: Collected | None) -> float:
+    """Of the recorded answer, or the mean of what the model itself was seen to answer."""
+    return request.output_tokens if known is None else known.mean(request.conversation_id)
 
 
 def replay_requests(
@@ -70,7 +87,7 @@ def _replayed(
         slo_class=request.slo_class,
         prompt_tokens=request.prompt_tokens,
         recorded_tokens=request.output_tokens,
-        max_tokens=config.max_model_len - TEMPLATE_TOKENS - request.prompt_tokens,
+        max_tokens=answer_limit(config, request),
         force_length=config.lengths == "recorded",
         priority=slo_class.priority if policy.base == "priority" else 0,
         xargs=encode(slo_class=slo_class.name, slo=slo_class.slo, lengths=lengths) if ours else {},

@@ -17,6 +17,7 @@ from serving.cli import (
     models,
     onboard,
     predict,
+    refine,
     retrain,
     serve,
     sidecar,
@@ -38,6 +39,7 @@ app.command("train")(train.train)
 app.command("evaluate")(predict.evaluate)
 app.command("predict")(predict.predict)
 app.command("onboard")(onboard.onboard)
+app.command("refine")(refine.refine)
 app.command("retrain")(retrain.retrain)
 app.command("collect")(collect.collect)
 app.command("bench")(bench.bench)

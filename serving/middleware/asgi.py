@@ -96,9 +96,9 @@ class SlotwiseMiddleware:
 def _note(
     services: MiddlewareServices, ticket: Ticket, watch: Watch, state: Mapping[str, Any]
 ) -> None:
-    """Of one answer that came whole its length is known; of several only their sum is."""
+    """Only what came whole counts."""
     usage = getattr(state.get("request_metadata"), "final_usage_info", None)
-    if usage is None or watch.status != 200 or not watch.complete or ticket.body.answers != 1:
+    if usage is None or watch.status != 200 or not watch.complete:
         return
     tokens = usage.completion_tokens or 0
     if tokens > 0 and watch.first_s is not None:

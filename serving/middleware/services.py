@@ -106,11 +106,16 @@ class MiddlewareServices:
         self.metrics.violations.labels(name, "shed").inc()
 
     def finished(self, ticket: Ticket, watch: Watch, *, input_tokens: int, tokens: int) -> None:
-        """Note what became of a request that was answered whole; stored off the event loop."""
+        """Note what became of a request that was answered whole; stored off the event loop.
+
+        ``tokens`` of all its answers: of several the server tells only the sum.
+        """
         assert watch.first_s is not None
         assert watch.last_s is not None
         ttft_s, e2e_s = watch.first_s - watch.began_s, watch.last_s - watch.began_s
-        tpot = tpot_s(e2e_s=e2e_s, ttft_s=ttft_s, output_tokens=tokens)
+        answers = ticket.body.answers
+        told = ticket.lengths if answers == 1 else None
+        tpot = tpot_s(e2e_s=e2e_s, ttft_s=ttft_s, output_tokens=tokens / answers)
         met, violated = judged(ticket.promise.slo, ttft_s, tpot, e2e_s)
         name = ticket.promise.slo_class.name
         info = self.predictions.info
@@ -119,12 +124,13 @@ class MiddlewareServices:
             at_s=time.time(),
             slo_class=name,
             output_tokens=tokens,
+            answers=answers,
             llm=ticket.body.model,
             input_tokens=input_tokens,
-            lengths=tuple(ticket.lengths.to_floats()),
-            predicted_mean=ticket.lengths.mean,
-            predicted_median=float(ticket.lengths.quantile(0.5)),
-            pit=pit(ticket.lengths, tokens),
+            lengths=None if told is None else tuple(told.to_floats()),
+            predicted_mean=None if told is None else told.mean,
+            predicted_median=None if told is None else float(told.quantile(0.5)),
+            pit=None if told is None else pit(told, tokens),
             ttft_s=ttft_s,
             tpot_s=tpot,
             e2e_s=e2e_s,
@@ -135,7 +141,8 @@ class MiddlewareServices:
             source=ticket.source,
             prompt=ticket.body.texts[0] if self.settings.store_prompts else None,
         )
-        self.priors.observe(name, tokens)
+        if answers == 1:
+            self.priors.observe(name, tokens)
         self.metrics.finished(row, slo_class=name)
         self.writer.submit([row])
 

@@ -11,6 +11,8 @@ from scheduler.slo import Slo
 class Observation:
     """``at_s`` is Unix time; ``lengths`` the predicted distribution as flat floats.
 
+    ``output_tokens`` are those of all ``answers`` together; of several the single lengths are
+    not known, so nothing is said of how well they were predicted.
     ``met`` is ``None`` for a request that was promised nothing. ``pit`` is the probability
     integral transform, the predicted chance of a shorter answer (half of an equal one): uniform
     over 0..1 if forecasts are calibrated.
@@ -20,6 +22,7 @@ class Observation:
     at_s: float
     slo_class: str
     output_tokens: int
+    answers: int = 1
     llm: str | None = None
     input_tokens: int | None = None
     lengths: tuple[float, ...] | None = None

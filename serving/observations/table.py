@@ -14,6 +14,7 @@ observations = Table(
     Column("llm", String(200)),
     Column("input_tokens", Integer),
     Column("output_tokens", Integer, nullable=False),
+    Column("answers", Integer, nullable=False, server_default="1"),
     Column("lengths", JSON),
     Column("predicted_mean", Float(53)),
     Column("predicted_median", Float(53)),

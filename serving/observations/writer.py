@@ -146,16 +146,18 @@ class ObservationWriter:
         if not self._up and time.monotonic() < self._retry_at_s:
             return
         try:
-            rows = self._spool.read()
+            moved = self._spool.drain(self._stored_all)
         except StoreError as error:
             logger.error("%s; what is in it stays there", error)
-            rows = []
-        for first in range(0, max(len(rows), 1), _MOST_ROWS):
-            if not self._stored(rows[first : first + _MOST_ROWS]):
-                return
-        if rows:
-            self._spool.clear()
-            logger.info("%d observations of the spool are in the database", len(rows))
+            moved = 0
+            self._stored([])
+        if moved:
+            logger.info("%d observations of the spool are in the database", moved)
+
+    def _stored_all(self, rows: Sequence[Observation]) -> bool:
+        """Also of none: that is how the database is looked for."""
+        parts = range(0, max(len(rows), 1), _MOST_ROWS)
+        return all(self._stored(rows[first : first + _MOST_ROWS]) for first in parts)
 
     def _prune(self) -> None:
         if not self._up or time.monotonic() < self._prune_at_s:

@@ -42,30 +42,35 @@ class Recorder:
         """Learn again from what an earlier process stored."""
         for row in recent:
             self.live.finished(row)
-            self.priors.observe(row.slo_class, row.output_tokens)
+            if row.answers == 1:
+                self.priors.observe(row.slo_class, row.output_tokens)
 
     def _learn(self, row: Observation) -> None:
         known = self.classes.get(row.slo_class).name
-        self.priors.observe(known, row.output_tokens)
+        if row.answers == 1:
+            self.priors.observe(known, row.output_tokens)
         self.metrics.finished(row, slo_class=known)
         self.live.finished(row)
 
     def _observation(self, asked: ObservationIn) -> Observation:
         slo_class = self.classes.get(asked.slo_class)
-        lengths = None if asked.lengths is None else LengthDistribution.from_floats(asked.lengths)
+        told = asked.lengths if asked.answers == 1 else None
+        lengths = None if told is None else LengthDistribution.from_floats(told)
         ttft, e2e = seconds(asked.ttft_ms), seconds(asked.e2e_ms)
         tpot = None
         if ttft is not None and e2e is not None:
-            tpot = tpot_s(e2e_s=e2e, ttft_s=ttft, output_tokens=asked.output_tokens)
+            each = asked.output_tokens / asked.answers
+            tpot = tpot_s(e2e_s=e2e, ttft_s=ttft, output_tokens=each)
         met, violated = judged(_slo(asked, slo_class.slo), ttft, tpot, e2e)
         return Observation(
             id=asked.id or uuid.uuid4().hex,
             at_s=self.clock() if asked.at_unix_ms is None else asked.at_unix_ms / 1e3,
             slo_class=asked.slo_class if slo_class.name == OTHER else slo_class.name,
             output_tokens=asked.output_tokens,
+            answers=asked.answers,
             llm=asked.llm,
             input_tokens=asked.input_tokens,
-            lengths=None if asked.lengths is None else tuple(asked.lengths),
+            lengths=None if told is None else tuple(told),
             predicted_mean=None if lengths is None else lengths.mean,
             predicted_median=None if lengths is None else float(lengths.quantile(0.5)),
             pit=None if lengths is None else pit(lengths, asked.output_tokens),

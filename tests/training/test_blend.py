@@ -16,8 +16,10 @@ from predictor.protocol import LengthPredictor
 from training.blend import fit_blend
 from training.config import TrainingConfig
 from training.encoder.config import EncoderConfig
+from training.evaluate import evaluate
 from training.fast.config import FastConfig
 from training.lengths import read_lengths
+from training.onboarding import onboard, seen_prompts
 from training.pipeline import train
 
 BINS = {"bins": 40, "longest": 2048}
@@ -97,3 +99,20 @@ def test_nothing_to_weigh_by(blended, lengths_folder):
     train_alone = read_lengths(lengths_folder).of_split("train")
     with pytest.raises(DatasetError, match="validation"):
         fit_blend(members.encoder, members.fast, train_alone)
+
+
+def test_a_blend_learns_a_new_llm_in_both_members(blended, lengths_writer, tmp_path):
+    new = read_lengths(lengths_writer(tmp_path / "new", prompts=300, seed=5, shares={"delta": 2.0}))
+    known = onboard(
+        blended.predictor, seen_prompts(new.of_split("train"), 100, seed=0), llm="delta"
+    )
+    assert isinstance(known, BlendedPredictor)
+    assert "delta" in known.members.encoder.llms
+    assert "delta" in known.members.fast.llms
+    test = new.of_split("test")
+    before = evaluate(blended.predictor, test, known=new.of_split("train")).document()["all"]
+    after = evaluate(known, test, known=new.of_split("train")).document()["all"]
+    assert after["skill"] > before["skill"]
+    assert abs(after["coverage_90"] - 0.9) < 0.1
+    asked = [Prompt("Explain thing", llm="alpha")]
+    assert blended.predictor.predict(asked)[0].equal(known.predict(asked)[0])

@@ -10,7 +10,10 @@ class EncoderConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backbone: str = Field(default="minilm", description="minilm, a model folder or a hub id")
+    backbone: str = Field(
+        default="minilm",
+        description="minilm, a model folder, a hub id, or a predictor trained before",
+    )
     head_tokens: int = Field(
         default=96, ge=1, description="tokens kept of a long prompt's beginning"
     )

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from predictor import artifact
+from predictor.blend import BlendedPredictor
 from predictor.calibration import GroupedCalibration
 from predictor.conditioned import Parts
 from predictor.distribution import log_edges
@@ -14,6 +17,7 @@ from predictor.encoder.backbone import Backbone, load_backbone
 from predictor.encoder.network import HeadShape, LengthNetwork
 from predictor.encoder.predictor import EncoderPredictor
 from predictor.encoder.window import Window, padded
+from predictor.errors import ModelError
 from predictor.features import feature_names
 from predictor.hazard import HazardHead
 from predictor.prompt import Prompt
@@ -76,7 +80,7 @@ def prepare(
     drawn = np.random.default_rng(config.seed).permutation(drawn)[: config.extra_prompts]
     used = np.concatenate((train, drawn, validation))
     torch.manual_seed(config.seed)
-    backbone = load_backbone(config.backbone)
+    backbone = starting_backbone(config.backbone)
     edges = log_edges(config.longest, config.bins)
     network = LengthNetwork(backbone.module, _shape(backbone, len(both.llms), edges, config))
     window = Window(backbone.tokenizer, config.head_tokens, config.tail_tokens)
@@ -93,6 +97,17 @@ def prepare(
     )
     parts = PromptParts(train, drawn, validation)
     return Prepared(network, backbone, window, scaling, edges, both.llms, data, parts)
+
+
+def starting_backbone(name: str) -> Backbone:
+    """As :func:`load_backbone`; of a folder with a trained predictor its encoder is taken up."""
+    if not (Path(name) / artifact.INDEX).is_file():
+        return load_backbone(name)
+    trained = artifact.load(Path(name))
+    trained = trained.members.encoder if isinstance(trained, BlendedPredictor) else trained
+    if not isinstance(trained, EncoderPredictor):
+        raise ModelError(f"{name}: a {trained.kind} predictor holds no encoder to begin with")
+    return trained.backbone
 
 
 def _prompts_of(rows: LengthRows, split: Split) -> Ints:

@@ -19,6 +19,7 @@ from serving.sidecar.schemas.base import (
 )
 
 MOST_OBSERVATIONS = 1_000
+MOST_ANSWERS = 10_000
 
 _OBSERVATION = {
     "id": "chatcmpl-1",
@@ -45,9 +46,10 @@ class ObservationIn(Asked):
     slo_class: Name = "chat"
     llm: LongName | None = None
     input_tokens: Tokens | None = None
-    output_tokens: PositiveTokens
+    output_tokens: PositiveTokens = Field(description="of all answers together")
+    answers: int = Field(default=1, ge=1, le=MOST_ANSWERS, description="`n` of the request")
     lengths: FlatLengths | None = Field(
-        default=None, description="the distribution that was predicted"
+        default=None, description="the distribution that was predicted; of one answer only"
     )
     source: Literal["model", "prior"] | None = None
     model_name: LongName | None = None

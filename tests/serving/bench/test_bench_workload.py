@@ -11,10 +11,18 @@ from scheduler.registry import PolicyName
 from serving.bench.config import BenchConfig
 from serving.bench.forecast import Forecast, forecasts
 from serving.bench.profile import profile_rounds
+from serving.bench.replay import NATURAL_TEMPERATURE
 from serving.bench.run import _facts
-from serving.bench.workload import bench_requests, replay_requests
+from serving.bench.workload import (
+    TEMPLATE_TOKENS,
+    answer_limit,
+    bench_requests,
+    replay_requests,
+    true_tokens,
+)
 from serving.slo_config import DEFAULT
 from serving.xargs import decode
+from training.collected.known import Collected
 from training.split import split_of
 
 
@@ -89,7 +97,10 @@ def test_more_requests_than_conversations_is_an_error(data_set):
 )
 def test_each_policy_is_told_what_it_may_know(data_set, policy, mean):
     sampled, _ = bench_requests(config(data_set), Words())
-    told = forecasts(PolicyName.parse(policy), sampled, Fixed(), max_total_tokens=2048)
+    told = forecasts(
+        PolicyName.parse(policy), sampled, Fixed(), limit=lambda _: 100,
+        truth=lambda request: true_tokens(request, None),
+    )  # fmt: skip
     for request, forecast in zip(sampled, told, strict=True):
         if mean is None:
             assert forecast == Forecast()
@@ -130,11 +141,33 @@ def test_natural_lengths_are_not_forced(data_set):
         bench_config, PolicyName.parse("fcfs"), sampled, [Forecast()] * 12, DEFAULT.slo_classes()
     )
     assert not any(request.force_length for request in sent)
+    assert json.loads(sent[0].body(model="m", seed=0))["temperature"] == NATURAL_TEMPERATURE
 
 
-def test_oracles_need_recorded_lengths(data_set):
+def test_a_natural_answer_ends_at_the_limit_or_where_the_context_does(data_set):
+    (request, *_), _ = bench_requests(config(data_set), Words())
+    room = 2048 - TEMPLATE_TOKENS - request.prompt_tokens
+    assert answer_limit(config(data_set, max_output_tokens=50), request) == room
+    assert answer_limit(config(data_set, max_output_tokens=50, lengths="natural"), request) == 50
+    assert answer_limit(config(data_set, lengths="natural"), request) == room
+
+
+def test_oracles_of_natural_lengths_need_collected_ones(data_set, monkeypatch):
     with pytest.raises(InputError, match="recorded"):
         config(data_set, policies=("sjf-oracle",), lengths="natural")
+    monkeypatch.setattr("serving.bench.config.known_models", lambda: ("m",))
+    wanted = config(data_set, policies=("sjf-oracle",), lengths="natural", num_prompts=4)
+    held_out = [f"c{number}" for number in range(300) if split_of(f"c{number}") == "test"]
+    known = Collected("m", b"", dict.fromkeys(held_out[:20], (10, 21)), 0.7, 768)
+    sampled, _ = bench_requests(wanted, Words(), known)
+    assert {request.conversation_id for request in sampled} <= known.samples.keys()
+    assert true_tokens(sampled[0], known) == 15.5
+    assert true_tokens(sampled[0], None) == sampled[0].output_tokens
+    (told, *_) = forecasts(
+        PolicyName.parse("sjf-oracle"), sampled, None, limit=lambda _: 100,
+        truth=lambda request: true_tokens(request, known),
+    )  # fmt: skip
+    assert told.lengths.mean == 16
 
 
 def test_a_predictor_is_needed_only_by_policies_that_are_told_forecasts(data_set):

@@ -1,4 +1,4 @@
-"""``predict``, ``evaluate``, ``models`` and ``onboard`` on the command line."""
+"""``predict``, ``evaluate``, ``models``, ``onboard`` and ``refine`` on the command line."""
 
 import json
 
@@ -7,7 +7,9 @@ from typer.testing import CliRunner
 
 from predictor.errors import ArtifactError, DatasetError
 from predictor.history import HistoryPredictor
+from predictor.partial import PartialAnswer
 from predictor.prompt import Prompt
+from predictor.protocol import LengthPredictor
 from serving.cli.app import app
 
 
@@ -107,3 +109,28 @@ def test_the_seed_reaches_whatever_is_trained(monkeypatch, tmp_path):
     done = run("train", "--seed", 7, "--set", "fast.seed=8", "--output", tmp_path / "model")
     assert isinstance(done.exception, HeardError)
     assert done.exception.args == (7, 7, 8)
+
+
+def test_refine_stores_a_predictor_that_reads_answers(stored, tmp_path, monkeypatch):
+    """On a made-up data set whose tokens are its words."""
+
+    class Words:
+        def cut(self, texts, points):
+            for text in texts:
+                words = text.split(" ")
+                yield len(words), {n: " ".join(words[:n]) for n in points if n < len(words)}
+
+    def record(number):
+        answer = " ".join(["word"] * (40 + number % 300))
+        turns = [("human", "Say"), ("gpt", answer)] * 2
+        return {"id": f"c{number}_0", "conversations": [{"from": w, "value": t} for w, t in turns]}
+
+    data = tmp_path / "data.json"
+    data.write_text(json.dumps([record(number) for number in range(300)]))
+    monkeypatch.setattr("serving.train.tokenizer_counter", lambda model: Words())
+    done = run("refine", "--model", stored, "--dataset-path", data, "--output", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [entry["generated"] for entry in metrics["remaining"]] == [32, 64, 128, 256]
+    loaded = LengthPredictor.from_pretrained(tmp_path / "out")
+    assert loaded.remaining([PartialAnswer(Prompt("Say"), "word " * 40, 40)])[0].mean >= 1

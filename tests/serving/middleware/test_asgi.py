@@ -125,6 +125,18 @@ def test_an_answer_is_observed(serve, tmp_path):
     assert streamed["prompt"] is None
 
 
+def test_of_several_answers_times_are_observed_and_no_length_is_judged(serve, tmp_path):
+    with serve() as (client, _):
+        client.post(CHAT, json={**HI, "tokens": 12, "n": 3, "stream": True})
+        assert metric(client, "slotwise_slo_met_total") == 1
+        assert metric(client, "slotwise_output_tokens_count") == 0
+    (row,) = observations(tmp_path)
+    assert (row["answers"], row["output_tokens"], row["met"]) == (3, 12, 1)
+    assert (row["pit"], row["predicted_mean"], json.loads(row["lengths"])) == (None, None, None)
+    # Four tokens each, side by side.
+    assert row["tpot_s"] == pytest.approx((row["e2e_s"] - row["ttft_s"]) / 3, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("slo_class", "asked", "mode", "sheddable"),
     [
@@ -161,8 +173,8 @@ def test_prompts_are_stored_when_that_is_switched_on(serve, tmp_path):
     assert observations(tmp_path)[0]["prompt"] == "Hi"
 
 
-@pytest.mark.parametrize("body", [{**HI, "n": 2}, {**HI, "status": 500}, {**HI, "tokens": 0}])
-def test_what_has_no_length_of_its_own_is_not_observed(serve, tmp_path, body):
+@pytest.mark.parametrize("body", [{**HI, "status": 500}, {**HI, "tokens": 0}])
+def test_what_came_to_nothing_is_not_observed(serve, tmp_path, body):
     with serve() as (client, fake):
         client.post(CHAT, json=body)
     assert len(fake.seen) == 1

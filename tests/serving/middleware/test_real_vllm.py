@@ -183,11 +183,14 @@ def test_a_chat_is_answered_and_observed_to_the_token(server):
     ],
 )
 def test_completions_in_every_form(server, asked, answers):
+    before = int(server.metric(STORED))
     answer = complete(server, **asked).json()
     assert len(answer["choices"]) == answers
     assert answer["usage"]["completion_tokens"] == 4 * answers
     told = events(complete(server, stream=True, **asked))
     assert {json.loads(event)["choices"][0]["index"] for event in told[:-1]} == set(range(answers))
+    for row in server.observations(before + 2)[-2:]:
+        assert (row["answers"], row["output_tokens"]) == (answers, 4 * answers)
 
 
 def test_vllm_says_itself_what_is_wrong(server):

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ def until(condition, seconds=30.0):
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
+
+
+def ids(spool: Spool) -> list[str]:
+    found: list[str] = []
+    spool.drain(lambda rows: bool(found.extend(row.id for row in rows)))
+    return found
 
 
 def counted(url: str) -> int:
@@ -97,7 +104,46 @@ def test_a_line_cut_short_is_not_written_on(tmp_path):
         file.write(b'{"id": "cut sho')
     spool = Spool(path, max_bytes=10**6)
     spool.append([observation(1)])
-    assert [row.id for row in spool.read()] == ["o0", "o1"]
+    assert ids(spool) == ["o0", "o1"]
+
+
+def test_processes_that_share_a_spool_lose_nothing(tmp_path):
+    """Some write while others empty it, each with a handle of its own."""
+    taken, rounds, writers = [], 60, 4
+
+    def write(first):
+        spool = Spool(tmp_path / "spool", max_bytes=10**7)
+        for number in range(rounds):
+            spool.append([observation(first * rounds + number)])
+
+    def take(rows):
+        taken.extend(row.id for row in rows)
+        return True
+
+    with ThreadPoolExecutor() as pool:
+        writing = [pool.submit(write, first) for first in range(writers)]
+        spool = Spool(tmp_path / "spool", max_bytes=10**7)
+        while not all(done.done() for done in writing):
+            spool.drain(take)
+    for done in writing:
+        done.result()
+    spool.drain(take)
+    assert sorted(taken) == sorted(f"o{number}" for number in range(rounds * writers))
+
+
+def test_what_was_not_taken_stays(tmp_path):
+    spool = Spool(tmp_path / "spool", max_bytes=10**6)
+    spool.append([observation(0)])
+    assert spool.drain(lambda rows: False) == 0
+    assert len(spool) == 1
+
+
+def test_without_a_folder_for_the_spool_the_database_is_still_used(database_url, tmp_path):
+    (tmp_path / "file").write_text("")
+    used = writer_on(database_url, tmp_path / "file")
+    until(lambda: used.up)
+    assert used.submit([observation(0)]).result(30) == "stored"
+    used.stop()
 
 
 def test_a_damaged_line_costs_itself_alone(tmp_path):
@@ -105,7 +151,7 @@ def test_a_damaged_line_costs_itself_alone(tmp_path):
     Spool(path, max_bytes=10**6).append([observation(0)])
     with path.open("ab") as file:
         file.write(b'{"id": 1}\nnonsense\n')
-    assert [row.id for row in Spool(path, max_bytes=10**6).read()] == ["o0"]
+    assert ids(Spool(path, max_bytes=10**6)) == ["o0"]
 
 
 def test_a_full_spool_takes_all_of_a_parcel_or_none(tmp_path):
@@ -114,7 +160,7 @@ def test_a_full_spool_takes_all_of_a_parcel_or_none(tmp_path):
         spool.append([observation(number) for number in range(100)])
     assert (tmp_path / "spool").stat().st_size == 0
     spool.append([observation(0)])
-    assert len(spool.read()) == 1
+    assert len(spool) == 1
 
 
 def test_a_full_disk_is_refused_and_the_writer_goes_on(tmp_path):

@@ -18,7 +18,8 @@ METRICS = {
     "slotwise_prediction_seconds", "slotwise_predictions", "slotwise_predictor_restarts",
     "slotwise_request_seconds", "slotwise_requests", "slotwise_schedule_fallbacks",
     "slotwise_schedule_seconds", "slotwise_schedule_waiting_requests",
-    "slotwise_shed_requests", "slotwise_slo_config_reloads", "slotwise_slo_requests",
+    "slotwise_shed_requests", "slotwise_slo_config_reloads", "slotwise_slo_met",
+    "slotwise_slo_requests",
     "slotwise_slo_violations", "slotwise_tpot_seconds", "slotwise_ttft_seconds",
     "slotwise_untouched_requests",
 }  # fmt: skip

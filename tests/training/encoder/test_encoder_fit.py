@@ -11,7 +11,8 @@ pytest.importorskip("transformers")
 import torch
 
 from predictor.encoder.predictor import EncoderPredictor
-from predictor.errors import ArtifactError, ConfigError, TrainingError
+from predictor.errors import ArtifactError, ConfigError, ModelError, TrainingError
+from predictor.history import HistoryPredictor
 from predictor.prompt import Prompt
 from predictor.protocol import LengthPredictor
 from training.config import TrainingConfig
@@ -180,6 +181,23 @@ def test_a_new_llm_from_a_few_prompts(lengths_writer, trained, rows, tmp_path):
     asked = [Prompt("Explain thing", llm="alpha")]
     ours, theirs = trained.predictor.predict(asked)[0], known.predict(asked)[0]
     assert ours.equal(theirs)
+
+
+def test_another_run_takes_up_a_trained_encoder(trained, rows, settings, tmp_path):
+    trained.predictor.save_pretrained(tmp_path / "first")
+    again = fitted(
+        rows, settings, tmp_path / "run", backbone=str(tmp_path / "first"), epochs=1,
+        encoder_rate=1e-12,
+    )  # fmt: skip
+    before, after = trained.predictor.backbone.module, again.predictor.backbone.module
+    pairs = zip(before.parameters(), after.parameters(), strict=True)
+    assert all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in pairs)
+
+
+def test_a_predictor_without_an_encoder_is_no_start(rows, settings, tmp_path):
+    HistoryPredictor.fit([Prompt("")], [5]).save_pretrained(tmp_path / "first")
+    with pytest.raises(ModelError, match="holds no encoder"):
+        fitted(rows, settings, tmp_path / "run", backbone=str(tmp_path / "first"))
 
 
 def test_the_pipeline_trains_and_leaves_no_checkpoint(lengths_folder, settings, tmp_path, counter):
