@@ -1,10 +1,10 @@
 """Measures how long the embedded model's own answers are: the lengths that ship with Slotwise.
 
-python benchmarks/collect_lengths.py [--train 1600] [--test 400] [--test-samples 3]
+python benchmarks/collect_lengths.py [--train 800] [--test 240] [--test-samples 2]
     [--concurrency 64] [--seed 0] --folder DIR --output training/collected/smollm2.csv.gz
 
 First turns of ShareGPT conversations of at most 1,024 tokens, half of the test ones code. DIR keeps
-what came: the same command goes on from there. Temperature 0.7, answers cut at 768 tokens.
+what came: the same command goes on from there. Temperature 0.7, answers cut at 512 tokens.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 
 from serving.bench.replay import NATURAL_TEMPERATURE
-from serving.collect.lengths import CollectSettings
+from serving.collect.lengths import FIELDS, CollectSettings
 from serving.collect.run import run_collecting
 from serving.models import resolve
 from training.sharegpt import Conversation, read_sharegpt
@@ -28,8 +28,7 @@ from training.tokens import TokenizerCounter
 from training.workload import MAX_PROMPT_TOKENS, candidates
 
 _MODEL = "smollm2"
-_CAP = 768
-_FIELDS = ("prompt_id", "model", "input_size", "output_sizes", "temp", "top_p", "max_tokens")
+_CAP = 512
 
 
 def test_prompts(
@@ -82,9 +81,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--train", type=int, default=1600)
-    parser.add_argument("--test", type=int, default=400)
-    parser.add_argument("--test-samples", type=int, default=3)
+    parser.add_argument("--train", type=int, default=800)
+    parser.add_argument("--test", type=int, default=240)
+    parser.add_argument("--test-samples", type=int, default=2)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True)
@@ -98,7 +97,7 @@ def main() -> None:
         a.folder / "test", test, samples=a.test_samples, concurrency=a.concurrency
     ) + collected(a.folder / "train", train, samples=1, concurrency=a.concurrency)
     text = io.StringIO()
-    writer = csv.DictWriter(text, _FIELDS, lineterminator="\n")
+    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(sorted(rows, key=lambda row: row["prompt_id"]))
     write_whole(a.output, gzip.compress(text.getvalue().encode(), mtime=0))

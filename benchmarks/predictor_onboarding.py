@@ -100,6 +100,8 @@ def main() -> None:
     document: Document = {"kind": whole.kind, "prompts": options.prompts, "llms": {}}
     for llm in options.llm:
         without = _stored(options.without) or fitted(rows.without([llm]), config)
+        if llm in getattr(without, "llms", ()):
+            parser.error(f"--without {options.without} knows {llm}: its prior would be no prior")
         document["llms"][llm] = left_out(
             rows, llm, whole, without, prompts=options.prompts, seeds=options.seeds
         )

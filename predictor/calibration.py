@@ -108,13 +108,10 @@ class GroupedCalibration:
         return Calibration.identity()
 
     def with_group(self, llm: str, other: "GroupedCalibration") -> Self:
-        """The same, with one LLM's groups from ``other``."""
-        taken = {
-            name: known
-            for name, known in other._groups.items()
-            if name.split(_SEPARATOR)[1:2] == [llm]
-        }
-        return type(self)({**self._groups, **taken})
+        """The same, with one LLM's groups from ``other`` in place of its own."""
+        kept = {name: known for name, known in self._groups.items() if _llm_of(name) != llm}
+        taken = {name: known for name, known in other._groups.items() if _llm_of(name) == llm}
+        return type(self)({**kept, **taken})
 
     def to_json(self) -> dict[str, list[float]]:
         """The observed values of each group."""
@@ -124,6 +121,11 @@ class GroupedCalibration:
     def from_json(cls, groups: Mapping[str, Sequence[float]]) -> Self:
         """Inverse of :meth:`to_json`."""
         return cls({n: Calibration(np.array(v, dtype=np.float64)) for n, v in groups.items()})
+
+
+def _llm_of(group: str) -> str | None:
+    parts = group.split(_SEPARATOR)
+    return parts[1] if len(parts) > 1 else None
 
 
 def _group_names(prompt: Prompt) -> list[str]:

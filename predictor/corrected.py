@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 
 MIN_ANSWERS = 50
 # Before so many tokens are out, they tell nothing that the prompt did not.
-FEWEST_TOKENS = 16
+FEWEST_TOKENS = 32
 _BINS = 64
 _STATE_FILE = "corrected.json"
 _PREFIX = "rest_"
@@ -79,7 +79,7 @@ class Correction:
     def apply(
         self, answers: Sequence[PartialAnswer], plain: Sequence[LengthDistribution]
     ) -> list[LengthDistribution]:
-        """The rest of each answer, cut at its ``max_tokens``; nothing learned from few tokens."""
+        """The rest of each answer; as ``plain`` says where few tokens are out."""
         found = list(plain)
         told = [row for row, answer in enumerate(answers) if answer.tokens >= FEWEST_TOKENS]
         if not told:
@@ -88,11 +88,7 @@ class Correction:
             self._raw_cdf([answers[row] for row in told], [plain[row] for row in told])
         )
         for place, row in enumerate(told):
-            whole = LengthDistribution.from_cdf(self.edges, cdf[place])
-            most = answers[row].prompt.max_tokens
-            found[row] = (
-                whole if most is None else whole.truncated(max(most - answers[row].tokens, 1))
-            )
+            found[row] = LengthDistribution.from_cdf(self.edges, cdf[place])
         return found
 
     def _raw_cdf(
@@ -106,7 +102,8 @@ class CorrectedPredictor(LengthPredictor):
     """Another predictor, with a :class:`Correction` on what is left of answers under way."""
 
     def __init__(self, base: LengthPredictor, correction: Correction) -> None:
-        self.base = base
+        # A correction replaces an earlier one.
+        self.base: LengthPredictor = base.base if isinstance(base, CorrectedPredictor) else base
         self._correction = correction
 
     @property
@@ -120,7 +117,14 @@ class CorrectedPredictor(LengthPredictor):
 
     def remaining(self, answers: Sequence[PartialAnswer]) -> list[LengthDistribution]:
         """What is left of each, by prompt, tokens out and the text that came."""
-        return self._correction.apply(answers, self.base.remaining(answers))
+        # The correction learned from forecasts without a limit.
+        free = [replace(a, prompt=replace(a.prompt, max_tokens=None)) for a in answers]
+        rests = self._correction.apply(free, self.base.remaining(free))
+        return [
+            rest if (most := answer.prompt.max_tokens) is None
+            else rest.truncated(max(most - answer.tokens, 1))
+            for answer, rest in zip(answers, rests, strict=True)
+        ]  # fmt: skip
 
     def to_files(self) -> dict[str, bytes]:
         """Everything needed to build it again, by file name."""
@@ -146,7 +150,12 @@ class CorrectedPredictor(LengthPredictor):
 
         try:
             state = json.loads(files[_STATE_FILE])
-            base = kind_named(str(state["base"])).from_files(files)
+            kind = str(state["base"])
+            if kind == "corrected":
+                raise ArtifactError(
+                    "corrected predictor: it has no base; run `slotwise refine` anew"
+                )
+            base = kind_named(kind).from_files(files)
             return cls(base, _correction(state, files))
         except (KeyError, TypeError, ValueError, IndexError, DistributionError) as error:
             raise ArtifactError(

@@ -89,12 +89,12 @@ def lexical_features(prompts: Sequence[Prompt]) -> Floats:
     return _rows([_read(prompt.text) for prompt in prompts])
 
 
-def ngram_buckets(prompts: Sequence[Prompt]) -> list[Ints]:
-    """For each prompt the distinct buckets (0 <= bucket < BUCKETS) of its words and word pairs.
+def ngram_buckets(prompts: Sequence[Prompt], size: int = BUCKETS) -> list[Ints]:
+    """For each prompt the distinct buckets (0 <= bucket < size) of its words and word pairs.
 
     Words of the head, marked by place where they come first, and of the tail.
     """
-    return [_buckets(_read(prompt.text), BUCKETS) for prompt in prompts]
+    return [_buckets(_read(prompt.text), size) for prompt in prompts]
 
 
 def features_and_buckets(prompts: Sequence[Prompt], size: int) -> tuple[Floats, list[Ints]]:

@@ -14,9 +14,10 @@ Floats = NDArray[np.float64]
 
 PARTIAL_FEATURE_VERSION = 1
 
-_NUMBERED = re.compile(r"^\s*(\d{1,3})[.)]\s", re.MULTILINE)
-_BULLET = re.compile(r"^\s*[-*•]\s", re.MULTILINE)
-_HEADING = re.compile(r"^\s*(?:#+ |\*\*)", re.MULTILINE)
+# Blanks, not line breaks: runs of those would be searched again from each.
+_NUMBERED = re.compile(r"^[ \t]*(\d{1,3})[.)]\s", re.MULTILINE)
+_BULLET = re.compile(r"^[ \t]*[-*•]\s", re.MULTILINE)
+_HEADING = re.compile(r"^[ \t]*(?:#+ |\*\*)", re.MULTILINE)
 _CLOSING = re.compile(
     r"\b(?:in conclusion|overall|i hope|let me know|in summary|finally|lastly|please note)\b"
 )

@@ -49,6 +49,6 @@ class SloClass:
     sheddable: bool = False
 
 
-def tpot_s(*, e2e_s: float, ttft_s: float, output_tokens: float) -> float:
+def tpot_s(*, e2e_s: float, ttft_s: float, output_tokens: int) -> float:
     """Mean time per output token after the first: (e2e - ttft) / (n - 1), 0 for n <= 1."""
     return (e2e_s - ttft_s) / (output_tokens - 1) if output_tokens > 1 else 0.0

@@ -274,6 +274,13 @@ def joined(first: LengthRows, second: LengthRows) -> LengthRows:
     )
 
 
+def first_turn_prompt(conversation: Conversation) -> KnownPrompt:
+    """A conversation's first prompt, on the side of the split of all its pieces."""
+    asked, _ = conversation.first_turn
+    dataset = f"ShareGPT-{slo_class(asked)}"
+    return KnownPrompt(conversation.id, asked, dataset, split_of(conversation.base_id))
+
+
 def from_sharegpt(
     conversations: Sequence[Conversation],
     counter: TokenCounter,
@@ -282,15 +289,10 @@ def from_sharegpt(
     sha256: str = "",
 ) -> LengthRows:
     """The first turn of each conversation: one answer each, of an LLM called ``llm``."""
-    turns = [conversation.first_turn for conversation in conversations]
-    lengths = np.maximum(counter.count([answer for _, answer in turns]), 1)
-    count = len(turns)
-    prompts = tuple(
-        KnownPrompt(
-            conversation.id, asked, f"ShareGPT-{slo_class(asked)}", split_of(conversation.base_id)
-        )
-        for conversation, (asked, _) in zip(conversations, turns, strict=True)
-    )
+    answers = [conversation.first_turn[1] for conversation in conversations]
+    lengths = np.maximum(counter.count(answers), 1)
+    count = len(answers)
+    prompts = tuple(first_turn_prompt(conversation) for conversation in conversations)
     return LengthRows(
         prompts=prompts,
         llms=(llm,),

@@ -81,11 +81,11 @@ def refine(
         progress=progress,
     )
     if check.answers:
-        plain = base.remaining(check.answers)
+        plain = _plain(base, check.answers, progress)
         correction = correction.calibrated(check.answers, plain, check.rest)
-    progress("judge", 0.0)
     test = _rows(_pairs(conversations, "test", later=False), cutter)
-    return CorrectedPredictor(base, correction), _scores(base, correction, test)
+    plain = _plain(base, test.answers, progress)
+    return CorrectedPredictor(base, correction), _scores(plain, correction, test)
 
 
 def _pairs(
@@ -117,9 +117,8 @@ def _plain(
 
 
 def _scores(
-    base: LengthPredictor, correction: Correction, rows: PartialRows
+    plain: Sequence[LengthDistribution], correction: Correction, rows: PartialRows
 ) -> list[RemainingScores]:
-    plain = base.remaining(rows.answers)
     corrected = correction.apply(rows.answers, plain)
     out = np.array([answer.tokens for answer in rows.answers])
     found = []

@@ -117,16 +117,17 @@ def train(
 
 def read_data(config: TrainingConfig, counter: Callable[[], TokenCounter]) -> Data:
     """A folder of lengths or collected ones with ShareGPT beside them, or ShareGPT alone."""
-    if config.collected is not None:
+    if config.lengths is not None:
+        rows = read_lengths(config.lengths)
+    elif config.collected is not None:
         conversations = read_sharegpt(config.dataset_path).conversations
-        return Data(Collected.of(config.collected).rows(conversations), None)
-    if config.lengths is None:
+        rows = Collected.of(config.collected).rows(conversations)
+    else:
         return Data(_sharegpt(config, counter), None)
-    rows = read_lengths(config.lengths)
     unknown = {*config.leave_out, *filter(None, [config.llm])} - set(rows.llms)
     if unknown:
         raise ConfigError(
-            f"{config.lengths} holds no LLM {', '.join(sorted(unknown))}; "
+            f"{config.lengths or config.collected} holds no LLM {', '.join(sorted(unknown))}; "
             f"it holds {', '.join(rows.llms)}"
         )
     if config.llm is not None:
@@ -229,10 +230,14 @@ def _checkpoint_folder(folder: Path, *, clear: bool) -> Path:
 
 
 def _flat(rows: LengthRows) -> tuple[list[Any], Ints]:
-    """One prompt and length per sample."""
+    """One prompt and length per sample; one that was cut counts as long as it came.
+
+    That is right for every quantile below the cut, where leaving it out would shorten them all.
+    """
     requests = rows.requests()
-    row, column = np.nonzero(rows.seen)
-    return [requests[r] for r in row], rows.samples[row, column]
+    lengths = np.where(rows.cut, rows.caps[:, None], rows.samples)
+    row, column = np.nonzero(lengths)
+    return [requests[r] for r in row], lengths[row, column]
 
 
 def predict_ms(predictor: LengthPredictor, rows: LengthRows) -> float:

@@ -54,7 +54,7 @@ class BenchConfig:
                 f"a policy is named twice in {','.join(self.policies)}: name each once"
             )
         oracles = [name.full for name in names if name.oracle]
-        if self.lengths == "natural" and oracles and self.model not in known_models():
+        if self.lengths == "natural" and oracles and self.own_lengths is None:
             raise InputError(
                 f"{oracles[0]} needs to know true lengths, and of what {self.model} writes by "
                 "itself nobody does: use --lengths recorded or leave it out"
@@ -63,7 +63,8 @@ class BenchConfig:
     @property
     def own_lengths(self) -> str | None:
         """The model whose collected lengths speak of this run: what it writes by itself."""
-        return self.model if self.lengths == "natural" and self.model in known_models() else None
+        own = self.lengths == "natural" and self.dataset_path is None
+        return self.model if own and self.model in known_models() else None
 
     @property
     def has_oracle(self) -> bool:

@@ -90,15 +90,16 @@ def _run_all(
                 policy,
                 requests,
                 predictor,
-                limit=lambda request: answer_limit(config, request),
-                truth=lambda request: true_tokens(request, known),
+                limit=lambda request: answer_limit(config, request, known),
+                truth=lambda request: true_tokens(config, request, known),
+                llm=config.own_lengths,
             )
             bar = progress.begin(name)
             turn = PolicyTurn(
                 config=config,
                 policy=policy,
                 model=model,
-                requests=replay_requests(config, policy, requests, told, classes),
+                requests=replay_requests(config, policy, requests, told, classes, known),
                 slos=slos,
                 folder=folder,
                 on_phase=bar.phase,

@@ -46,15 +46,21 @@ def bench_requests(
     return from_candidates(fitting, shape), data.report
 
 
-def answer_limit(config: BenchConfig, request: WorkloadRequest) -> int:
-    """Tokens at which an answer would be cut."""
+def answer_limit(
+    config: BenchConfig, request: WorkloadRequest, known: Collected | None = None
+) -> int:
+    """Tokens at which an answer would be cut; natural ones where the collected ones were."""
     room = config.max_model_len - TEMPLATE_TOKENS - request.prompt_tokens
-    return min(room, config.max_output_tokens) if config.lengths == "natural" else room
+    if config.lengths == "recorded":
+        return room
+    return min(room, config.max_output_tokens, room if known is None else known.cap)
 
 
-def true_tokens(request: WorkloadRequest, known: Collected | None) -> float:
+def true_tokens(config: BenchConfig, request: WorkloadRequest, known: Collected | None) -> float:
     """Of the recorded answer, or the mean of what the model itself was seen to answer."""
-    return request.output_tokens if known is None else known.mean(request.conversation_id)
+    if known is None:
+        return request.output_tokens
+    return known.mean(request.conversation_id, answer_limit(config, request, known))
 
 
 def replay_requests(
@@ -63,10 +69,18 @@ def replay_requests(
     requests: Sequence[WorkloadRequest],
     forecasts: Sequence[Forecast],
     classes: Mapping[str, SloClass],
+    known: Collected | None = None,
 ) -> list[ReplayRequest]:
     """Return what the client sends under one policy."""
     return [
-        _replayed(config, policy, request, forecast, classes[request.slo_class])
+        _replayed(
+            config,
+            policy,
+            request,
+            forecast,
+            classes[request.slo_class],
+            limit=answer_limit(config, request, known),
+        )
         for request, forecast in zip(requests, forecasts, strict=True)
     ]
 
@@ -77,6 +91,8 @@ def _replayed(
     request: WorkloadRequest,
     forecast: Forecast,
     slo_class: SloClass,
+    *,
+    limit: int,
 ) -> ReplayRequest:
     lengths = forecast.lengths
     ours = policy.base not in STOCK
@@ -87,7 +103,7 @@ def _replayed(
         slo_class=request.slo_class,
         prompt_tokens=request.prompt_tokens,
         recorded_tokens=request.output_tokens,
-        max_tokens=answer_limit(config, request),
+        max_tokens=limit,
         force_length=config.lengths == "recorded",
         priority=slo_class.priority if policy.base == "priority" else 0,
         xargs=encode(slo_class=slo_class.name, slo=slo_class.slo, lengths=lengths) if ours else {},

@@ -28,13 +28,17 @@ def refine(
 ) -> None:
     """Learn from written answers how much is left once 32, 64, 128 or 256 tokens are out."""
     from predictor import artifact  # noqa: PLC0415 - heavy
+    from predictor.corrected import CorrectedPredictor  # noqa: PLC0415
     from serving.predictors import find_predictor  # noqa: PLC0415
     from serving.train import progress_bar, tokenizer_counter  # noqa: PLC0415
     from training.partial import refine as taught  # noqa: PLC0415
+    from training.pipeline import METRICS_FILE  # noqa: PLC0415
     from training.sharegpt import read_sharegpt  # noqa: PLC0415
 
     console = Console()
     base = find_predictor(model)
+    if isinstance(base, CorrectedPredictor):
+        base = base.base
     conversations = read_sharegpt(dataset_path).conversations
     with progress_bar(console, "learning from partial answers") as report:
         predictor, scores = taught(
@@ -46,7 +50,7 @@ def refine(
             progress=report,
         )
     metrics = {"remaining": [entry.document() for entry in scores]}
-    artifact.save(predictor, output, extra={"metrics.json": json.dumps(metrics, indent=2).encode()})
+    artifact.save(predictor, output, extra={METRICS_FILE: json.dumps(metrics, indent=2).encode()})
     console.print(_table(scores))
     console.print(f"stored in {output}", highlight=False)
 

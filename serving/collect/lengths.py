@@ -18,7 +18,7 @@ from training.textfile import read_lines, write_whole
 
 Progress = Callable[[int, int], None]
 
-_FIELDS = ("prompt_id", "model", "input_size", "output_sizes", "temp", "top_p", "max_tokens")
+FIELDS = ("prompt_id", "model", "input_size", "output_sizes", "temp", "top_p", "max_tokens")
 _PATH = "/v1/chat/completions"
 _RETRIES = 3
 _BACKOFF_S = 0.5
@@ -197,7 +197,7 @@ def _parsed(record: dict[str, Any]) -> Row:
 def _write(output: Path, rows: dict[str, Row], settings: CollectSettings) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_FIELDS)
+    writer.writerow(FIELDS)
     how = (settings.temperature, settings.top_p, settings.max_tokens)
     for name, row in sorted(rows.items()):
         sizes = " ".join(map(str, row.output_tokens))

@@ -103,6 +103,7 @@ class MiddlewareServices:
         name = ticket.promise.slo_class.name
         self.metrics.shed.labels(name).inc()
         self.metrics.promises.labels(name).inc()
+        self.metrics.kept.labels(name).inc(0)
         self.metrics.violations.labels(name, "shed").inc()
 
     def finished(self, ticket: Ticket, watch: Watch, *, input_tokens: int, tokens: int) -> None:
@@ -115,8 +116,10 @@ class MiddlewareServices:
         ttft_s, e2e_s = watch.first_s - watch.began_s, watch.last_s - watch.began_s
         answers = ticket.body.answers
         told = ticket.lengths if answers == 1 else None
-        tpot = tpot_s(e2e_s=e2e_s, ttft_s=ttft_s, output_tokens=tokens / answers)
-        met, violated = judged(ticket.promise.slo, ttft_s, tpot, e2e_s)
+        tpot = None
+        if answers == 1:
+            tpot = tpot_s(e2e_s=e2e_s, ttft_s=ttft_s, output_tokens=tokens)
+        met, violated = judged(ticket.promise.slo, ttft_s, tpot, e2e_s, answers=answers)
         name = ticket.promise.slo_class.name
         info = self.predictions.info
         row = Observation(

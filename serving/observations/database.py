@@ -6,6 +6,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -32,15 +33,19 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def migrate(engine: Engine) -> None:
-    """Create the tables or bring them up to date; raises ``StoreError``."""
+def migrate(engine: Engine, revision: str = "head") -> None:
+    """Create the tables or bring them up to ``revision``; raises ``StoreError``."""
     config = Config()
     config.set_main_option("script_location", str(files("serving.observations") / "migrations"))
     try:
         _make_folder(engine.url)
         with engine.connect() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
+    except CommandError as error:
+        raise StoreError(
+            f"database {engine.url!r}: {error}; if a newer Slotwise made its tables, upgrade"
+        ) from error
     except (SQLAlchemyError, OSError) as error:
         raise StoreError(f"database {engine.url!r}: {_first_line(error)}") from error
 

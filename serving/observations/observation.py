@@ -1,7 +1,7 @@
 """One finished request: what was predicted and what came."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from predictor.distribution import LengthDistribution
 from scheduler.slo import Slo
@@ -12,7 +12,7 @@ class Observation:
     """``at_s`` is Unix time; ``lengths`` the predicted distribution as flat floats.
 
     ``output_tokens`` are those of all ``answers`` together; of several the single lengths are
-    not known, so nothing is said of how well they were predicted.
+    not known, so there is no TPOT, and nothing is said of how well they were predicted.
     ``met`` is ``None`` for a request that was promised nothing. ``pit`` is the probability
     integral transform, the predicted chance of a shorter answer (half of an equal one): uniform
     over 0..1 if forecasts are calibrated.
@@ -47,9 +47,14 @@ def pit(lengths: LengthDistribution, tokens: int) -> float:
 
 
 def judged(
-    slo: Slo, ttft_s: float | None, tpot: float | None, e2e_s: float | None
+    slo: Slo, ttft_s: float | None, tpot: float | None, e2e_s: float | None, *, answers: int = 1
 ) -> tuple[bool | None, str | None]:
-    """Whether the promise was kept, and which targets were missed; a time not told is a miss."""
+    """Whether the promise was kept, and which targets were missed; a time not told is a miss.
+
+    Several answers have no TPOT that could be measured, so none is asked of them.
+    """
+    if answers > 1:
+        slo = replace(slo, tpot_s=None)
     if slo.empty or (ttft_s is None and e2e_s is None):
         return None, None
     pairs = (("ttft", slo.ttft_s, ttft_s), ("tpot", slo.tpot_s, tpot), ("e2e", slo.e2e_s, e2e_s))

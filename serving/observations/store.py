@@ -48,6 +48,11 @@ class ObservationStore:
         """``sqlite`` or ``postgresql``."""
         return self._engine.dialect.name
 
+    def probe(self) -> None:
+        """Find out whether the database answers, its tables up to date."""
+        self._ready()
+        self._scalar(select(1))
+
     def add(self, rows: Sequence[Observation]) -> None:
         """Store them all or none; returns when they are safe on disk."""
         self._ready()

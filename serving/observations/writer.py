@@ -126,8 +126,12 @@ class ObservationWriter:
             parcel.done.set_result(outcome)
 
     def _stored(self, rows: Sequence[Observation]) -> bool:
+        return self._reached(lambda: self._store.add(rows))
+
+    def _reached(self, use: Callable[[], None]) -> bool:
+        """Whether the database did what it was asked."""
         try:
-            self._store.add(rows)
+            use()
         except StoreError as error:
             if self._up or not self._retry_at_s:
                 logger.error("%s; observations go to the spool until it is back", error)
@@ -145,18 +149,18 @@ class ObservationWriter:
             return
         if not self._up and time.monotonic() < self._retry_at_s:
             return
+        if not self._up and not self._reached(self._store.probe):
+            return
         try:
             moved = self._spool.drain(self._stored_all)
         except StoreError as error:
             logger.error("%s; what is in it stays there", error)
-            moved = 0
-            self._stored([])
+            return
         if moved:
             logger.info("%d observations of the spool are in the database", moved)
 
     def _stored_all(self, rows: Sequence[Observation]) -> bool:
-        """Also of none: that is how the database is looked for."""
-        parts = range(0, max(len(rows), 1), _MOST_ROWS)
+        parts = range(0, len(rows), _MOST_ROWS)
         return all(self._stored(rows[first : first + _MOST_ROWS]) for first in parts)
 
     def _prune(self) -> None:

@@ -1,8 +1,10 @@
 """What can be set, with its unit in its name, its default and its limits."""
 
+import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +22,13 @@ def data_folder() -> Path:
 
 def _default_database() -> SecretStr:
     return SecretStr(f"sqlite:///{data_folder() / 'observations.db'}")
+
+
+def _default_spool(known: Mapping[str, Any]) -> Path:
+    """One for each database: what waits for one must not end up in another."""
+    url = known.get("database_url") or _default_database()
+    name = hashlib.sha256(url.get_secret_value().encode()).hexdigest()[:8]
+    return data_folder() / f"observations-{name}.spool"
 
 
 class Settings(BaseSettings):
@@ -120,8 +129,9 @@ class Settings(BaseSettings):
         default=64.0, gt=0, description="room for observations while the database is away"
     )
     spool: Path = Field(
-        default_factory=lambda: data_folder() / "observations.spool",
-        description="file for observations while the database is away",
+        default_factory=_default_spool,
+        description="file for observations while the database is away; processes that share it "
+        "must share the database",
     )
     store_prompts: bool = Field(default=False, description="keep prompt texts with observations")
 

@@ -54,14 +54,13 @@ class Recorder:
 
     def _observation(self, asked: ObservationIn) -> Observation:
         slo_class = self.classes.get(asked.slo_class)
-        told = asked.lengths if asked.answers == 1 else None
-        lengths = None if told is None else LengthDistribution.from_floats(told)
+        lengths = None if asked.lengths is None else LengthDistribution.from_floats(asked.lengths)
         ttft, e2e = seconds(asked.ttft_ms), seconds(asked.e2e_ms)
         tpot = None
-        if ttft is not None and e2e is not None:
-            each = asked.output_tokens / asked.answers
-            tpot = tpot_s(e2e_s=e2e, ttft_s=ttft, output_tokens=each)
-        met, violated = judged(_slo(asked, slo_class.slo), ttft, tpot, e2e)
+        if ttft is not None and e2e is not None and asked.answers == 1:
+            tpot = tpot_s(e2e_s=e2e, ttft_s=ttft, output_tokens=asked.output_tokens)
+        slo = _slo(asked, slo_class.slo)
+        met, violated = judged(slo, ttft, tpot, e2e, answers=asked.answers)
         return Observation(
             id=asked.id or uuid.uuid4().hex,
             at_s=self.clock() if asked.at_unix_ms is None else asked.at_unix_ms / 1e3,
@@ -70,7 +69,7 @@ class Recorder:
             answers=asked.answers,
             llm=asked.llm,
             input_tokens=asked.input_tokens,
-            lengths=None if told is None else tuple(told),
+            lengths=None if asked.lengths is None else tuple(asked.lengths),
             predicted_mean=None if lengths is None else lengths.mean,
             predicted_median=None if lengths is None else float(lengths.quantile(0.5)),
             pit=None if lengths is None else pit(lengths, asked.output_tokens),

@@ -67,6 +67,8 @@ def test_max_tokens_bounds_the_rest(corrected):
     assert rest.quantile(1.0) <= 10
     (done,) = corrected.remaining([PartialAnswer(prompt, text, 60)])
     assert done.quantile(1.0) == 1
+    (free,) = corrected.remaining([PartialAnswer(ASKED, text, 40)])
+    assert rest.equal(free.truncated(10))
 
 
 def test_it_comes_back_from_a_folder(corrected, tmp_path):
@@ -82,6 +84,16 @@ def test_broken_files_are_refused(corrected):
     for broken in ({}, {**files, "corrected.json": b"{}"}, {**files, "rest_quantile_50.txt": b"x"}):
         with pytest.raises(ArtifactError):
             CorrectedPredictor.from_files(broken)
+
+
+def test_a_second_correction_replaces_the_first(corrected, tmp_path):
+    again = CorrectedPredictor(corrected, corrected._correction)
+    again.save_pretrained(tmp_path / "model")
+    assert LengthPredictor.from_pretrained(tmp_path / "model").base.kind == "history"
+    with pytest.raises(ArtifactError, match="no base"):
+        CorrectedPredictor.from_files(
+            {**corrected.to_files(), "corrected.json": b'{"base": "corrected"}'}
+        )
 
 
 def test_few_answers_are_refused(base):

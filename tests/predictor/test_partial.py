@@ -14,6 +14,11 @@ def test_any_text_has_finite_features(text):
     assert np.isfinite(features(text)).all()
 
 
+def test_runs_of_line_breaks_cost_no_more_than_text():
+    """Squared, this would take minutes."""
+    assert np.isfinite(features("\n" * 300_000)).all()
+
+
 def test_a_list_an_open_block_and_an_end_show():
     plain = features("Cats sleep")
     assert (features("1. a\n2. b\n3. c") != plain).sum() > 3

@@ -30,6 +30,16 @@ def test_counts_without_truncation_or_padding(model):
     assert counter.count(["a"] * 1100).sum() == 1100
 
 
+def test_texts_are_cut_after_so_many_tokens(model):
+    counter = TokenizerCounter(model)
+    texts = ["a b a b a", "", "a b", "猫 b \ud800 a"]
+    five, none, two, odd = counter.cut(texts, (1, 2, 4))
+    assert five == (5, {1: "a", 2: "a b", 4: "a b a b"})
+    assert none == (0, {})
+    assert two == (2, {1: "a"})
+    assert odd == (4, {1: "猫", 2: "猫 b"})
+
+
 def test_the_fingerprint_is_of_the_tokenizer(model):
     before = TokenizerCounter(model).fingerprint
     file = model / "tokenizer.json"

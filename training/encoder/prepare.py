@@ -12,6 +12,7 @@ from predictor import artifact
 from predictor.blend import BlendedPredictor
 from predictor.calibration import GroupedCalibration
 from predictor.conditioned import Parts
+from predictor.corrected import CorrectedPredictor
 from predictor.distribution import log_edges
 from predictor.encoder.backbone import Backbone, load_backbone
 from predictor.encoder.network import HeadShape, LengthNetwork
@@ -101,12 +102,17 @@ def prepare(
 
 def starting_backbone(name: str) -> Backbone:
     """As :func:`load_backbone`; of a folder with a trained predictor its encoder is taken up."""
-    if not (Path(name) / artifact.INDEX).is_file():
+    folder = Path(name).expanduser()
+    if not (folder / artifact.INDEX).is_file():
         return load_backbone(name)
-    trained = artifact.load(Path(name))
+    trained = artifact.load(folder)
+    trained = trained.base if isinstance(trained, CorrectedPredictor) else trained
     trained = trained.members.encoder if isinstance(trained, BlendedPredictor) else trained
     if not isinstance(trained, EncoderPredictor):
-        raise ModelError(f"{name}: a {trained.kind} predictor holds no encoder to begin with")
+        raise ModelError(
+            f"{name}: a {trained.kind} predictor holds no encoder to begin with; give minilm, a "
+            "model folder, or an encoder or blend predictor"
+        )
     return trained.backbone
 
 

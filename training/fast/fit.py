@@ -13,7 +13,7 @@ from predictor.distribution import log_edges
 from predictor.encoder.network import HazardHead, HeadShape
 from predictor.errors import DatasetError, TrainingError
 from predictor.fast import FastPredictor
-from predictor.features import feature_names, features_and_buckets
+from predictor.features import feature_names, ngram_buckets
 from predictor.hazard import HazardHead as StoredHead
 from predictor.prompt import Prompt
 from predictor.scaling import SETTINGS, Scaling, settings
@@ -68,7 +68,7 @@ class _Run:
         self.label = label_of(targets(rows, self.edges))
         wanted = wanted_scores(rows, used)
         self.table, scores = word_scores(
-            features_and_buckets(prompts, config.table_rows)[1],
+            ngram_buckets(prompts, config.table_rows),
             wanted,
             size=config.table_rows,
             penalty=config.penalty,

@@ -65,6 +65,10 @@ class ObservationIn(Asked):
     def _in_order(self) -> Self:
         if self.ttft_ms is not None and self.e2e_ms is not None and self.ttft_ms > self.e2e_ms:
             raise ValueError("ttft_ms is larger than e2e_ms")
+        if self.answers > 1 and self.lengths is not None:
+            raise ValueError("lengths forecast one answer: leave them out where there are several")
+        if self.output_tokens < self.answers:
+            raise ValueError("output_tokens is smaller than answers: each has at least one")
         return self
 
 

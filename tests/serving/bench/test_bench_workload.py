@@ -23,6 +23,7 @@ from serving.bench.workload import (
 from serving.slo_config import DEFAULT
 from serving.xargs import decode
 from training.collected.known import Collected
+from training.sharegpt import read_sharegpt
 from training.split import split_of
 
 
@@ -99,7 +100,7 @@ def test_each_policy_is_told_what_it_may_know(data_set, policy, mean):
     sampled, _ = bench_requests(config(data_set), Words())
     told = forecasts(
         PolicyName.parse(policy), sampled, Fixed(), limit=lambda _: 100,
-        truth=lambda request: true_tokens(request, None),
+        truth=lambda request: true_tokens(config(data_set), request, None),
     )  # fmt: skip
     for request, forecast in zip(sampled, told, strict=True):
         if mean is None:
@@ -149,23 +150,29 @@ def test_a_natural_answer_ends_at_the_limit_or_where_the_context_does(data_set):
     room = 2048 - TEMPLATE_TOKENS - request.prompt_tokens
     assert answer_limit(config(data_set, max_output_tokens=50), request) == room
     assert answer_limit(config(data_set, max_output_tokens=50, lengths="natural"), request) == 50
-    assert answer_limit(config(data_set, lengths="natural"), request) == room
+    natural = config(data_set, lengths="natural")
+    assert answer_limit(natural, request) == room
+    known = Collected("m", b"", {}, 0.7, cap=30)
+    assert answer_limit(natural, request, known) == 30
 
 
 def test_oracles_of_natural_lengths_need_collected_ones(data_set, monkeypatch):
     with pytest.raises(InputError, match="recorded"):
         config(data_set, policies=("sjf-oracle",), lengths="natural")
     monkeypatch.setattr("serving.bench.config.known_models", lambda: ("m",))
-    wanted = config(data_set, policies=("sjf-oracle",), lengths="natural", num_prompts=4)
+    with pytest.raises(InputError, match="recorded"):  # lengths of another data set
+        config(data_set, policies=("sjf-oracle",), lengths="natural")
+    monkeypatch.setattr("serving.bench.workload.read_sharegpt", lambda _: read_sharegpt(data_set))
+    wanted = config(None, policies=("sjf-oracle",), lengths="natural", num_prompts=4)
     held_out = [f"c{number}" for number in range(300) if split_of(f"c{number}") == "test"]
     known = Collected("m", b"", dict.fromkeys(held_out[:20], (10, 21)), 0.7, 768)
     sampled, _ = bench_requests(wanted, Words(), known)
     assert {request.conversation_id for request in sampled} <= known.samples.keys()
-    assert true_tokens(sampled[0], known) == 15.5
-    assert true_tokens(sampled[0], None) == sampled[0].output_tokens
+    assert true_tokens(wanted, sampled[0], known) == 15.5
+    assert true_tokens(wanted, sampled[0], None) == sampled[0].output_tokens
     (told, *_) = forecasts(
         PolicyName.parse("sjf-oracle"), sampled, None, limit=lambda _: 100,
-        truth=lambda request: true_tokens(request, known),
+        truth=lambda request: true_tokens(wanted, request, known),
     )  # fmt: skip
     assert told.lengths.mean == 16
 

@@ -45,10 +45,11 @@ def test_a_policy_named_twice():
     assert_refused(slotwise("bench", "--policies", "fcfs,fcfs"), "named twice")
 
 
-def test_an_oracle_without_recorded_lengths():
-    assert_refused(
-        slotwise("bench", "--policies", "sjf-oracle", "--lengths", "natural"), "recorded"
-    )
+def test_an_oracle_without_recorded_lengths(tmp_path):
+    (tmp_path / "data.json").write_text("[]")
+    natural = ("bench", "--policies", "sjf-oracle", "--lengths", "natural")
+    assert_refused(slotwise(*natural, "--model", "some/model"), "recorded")
+    assert_refused(slotwise(*natural, "--dataset-path", str(tmp_path / "data.json")), "recorded")
 
 
 def test_lengths_of_another_kind():

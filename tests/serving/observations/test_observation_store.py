@@ -1,6 +1,6 @@
 import pytest
 from made_up import observation
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from predictor.errors import ConfigError, StoreError
 from serving.observations.database import migrate, open_engine
@@ -43,6 +43,34 @@ def test_migrations_make_the_table_as_it_is_declared(database_url):
     migrate(engine)  # nothing left to do
     found = {column["name"] for column in inspect(engine).get_columns("observations")}
     assert found == {column.name for column in metadata.tables["observations"].columns}
+    engine.dispose()
+
+
+def test_rows_of_an_earlier_table_have_one_answer(database_url):
+    engine = open_engine(database_url)
+    migrate(engine, "0001")
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "insert into observations (id, at_s, slo_class, output_tokens)"
+                " values ('old', 1, 'c', 2)"
+            )
+        )
+    store = ObservationStore(engine)
+    store.add([observation(1, answers=3)])
+    assert {row.id: row.answers for row in store.latest(9)} == {"old": 1, "o1": 3}
+    store.close()
+
+
+def test_tables_of_a_newer_slotwise_are_refused(database_url):
+    engine = open_engine(database_url)
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(text("update alembic_version set version_num = '9999'"))
+    with pytest.raises(StoreError, match="upgrade"):
+        migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(text("update alembic_version set version_num = '0002'"))
     engine.dispose()
 
 

@@ -1,5 +1,6 @@
 """Nothing acknowledged is lost, while the database is away either."""
 
+import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -129,6 +130,37 @@ def test_processes_that_share_a_spool_lose_nothing(tmp_path):
         done.result()
     spool.drain(take)
     assert sorted(taken) == sorted(f"o{number}" for number in range(rounds * writers))
+
+
+def test_one_process_empties_it_at_a_time_and_others_may_write_meanwhile(tmp_path):
+    spool = Spool(tmp_path / "spool", max_bytes=10**6)
+    spool.append([observation(0)])
+    other = Spool(tmp_path / "spool", max_bytes=10**6)
+
+    def take(rows):
+        assert other.drain(lambda _: True) == 0
+        other.append([observation(1)])
+        return True
+
+    assert spool.drain(take) == 1
+    assert ids(other) == ["o1"]
+
+
+def test_a_folder_in_its_place_is_a_store_error(tmp_path):
+    spool = Spool(tmp_path, max_bytes=10**6)
+    assert len(spool) == 0
+    with pytest.raises(StoreError, match="spool"):
+        spool.append([observation(0)])
+    with pytest.raises(StoreError, match="spool"):
+        spool.drain(lambda _: True)
+
+
+def test_lines_of_a_newer_slotwise_are_read(tmp_path):
+    spool = Spool(tmp_path / "spool", max_bytes=10**6)
+    spool.append([observation(0)])
+    line = json.loads((tmp_path / "spool").read_bytes()) | {"invented_later": 1}
+    (tmp_path / "spool").write_text(json.dumps(line) + "\n")
+    assert ids(spool) == ["o0"]
 
 
 def test_what_was_not_taken_stays(tmp_path):

@@ -54,6 +54,21 @@ def test_the_dashboard_asks_for_metrics_that_exist(client):
     assert len(board["panels"]) >= 8
 
 
+@pytest.mark.parametrize(
+    "more", [{"answers": 2, "lengths": [0, 9, 1.0]}, {"answers": 50}, {"answers": 0}]
+)
+def test_observations_that_cannot_be_are_refused(client, more):
+    assert (
+        client.post("/observations", json={"observations": [observed(**more)]}).status_code == 422
+    )
+
+
+def test_several_answers_are_judged_by_their_times(client):
+    body = {"observations": [observed(answers=3, slo_tpot_ms=1, slo_e2e_ms=5000)]}
+    assert client.post("/observations", json=body).status_code == 202
+    assert 'slotwise_slo_met_total{class="chat"} 1.0' in client.get("/metrics").text
+
+
 def test_health_and_readiness(client):
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"ready": True, "state": "trained"}
