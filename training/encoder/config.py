@@ -24,6 +24,9 @@ class EncoderConfig(BaseModel):
     llm_width: int = Field(default=32, ge=2)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     epochs: int = Field(default=8, ge=1)
+    patience: int = Field(
+        default=2, ge=1, description="end after so many epochs that are no better on validation"
+    )
     budget_minutes: float | None = Field(
         default=None,
         gt=0.0,

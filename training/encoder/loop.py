@@ -1,10 +1,10 @@
 """Fine-tunes the network: a plain loop that can be stopped after any step and taken up again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from math import cos, isfinite, pi
+from math import cos, inf, isfinite, pi
 from time import monotonic, perf_counter
 
 import numpy as np
@@ -56,8 +56,10 @@ def fine_tune(
     progress: Progress,
     on_epoch: Callable[[Epoch], None],
 ) -> list[Epoch]:
-    """Train in place; afterwards the network holds the averaged weights of the last epoch.
+    """Train in place; afterwards the network holds the averaged weights of its best epoch.
 
+    The best is the one with the least CRPS on the validation prompts; the run ends early once
+    ``patience`` epochs have brought nothing better.
     Raises ``TrainingError`` when the loss is no longer a number; the checkpoints stay.
     """
     torch.set_num_threads(config.threads)
@@ -67,14 +69,21 @@ def fine_tune(
     run = _Run(network, data, parts, config, device)
     history = run.resume(checkpoints)
     for epoch in range(len(history), config.epochs):
-        if run.out_of_time:
+        if run.out_of_time or _overfits(history, config.patience):
             break
         report = run.epoch(epoch, history, progress, checkpoints)
+        run.keep_best(report, history)
         history.append(report)
         checkpoints.save(run.state(epoch + 1, 0, history))
         on_epoch(report)
-    run.use_average()
+    run.use_best()
     return history
+
+
+def _overfits(history: Sequence[Epoch], patience: int) -> bool:
+    """Whether the latest epochs have brought nothing."""
+    gaps = [entry.validation_crps_gap for entry in history]
+    return len(gaps) > patience and min(gaps[-patience:]) > min(gaps[:-patience])
 
 
 def device_of(config: EncoderConfig) -> str:
@@ -100,6 +109,7 @@ class _Run:
         self.optimizer = _optimizer(network, config)
         self.trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
         self.average = {n: p.detach().clone() for n, p in self.trained.items()}
+        self.best: dict[str, torch.Tensor] = {}
         self.steps_done = 0
         self.sums = (0.0, 0.0)
         self.epoch_steps = 0
@@ -130,6 +140,7 @@ class _Run:
                 "exp_avg": found.tensors[f"first.{name}"].to(self.device),
                 "exp_avg_sq": found.tensors[f"second.{name}"].to(self.device),
             }
+        self.best = _under("best.", found.tensors, self.device)
         self.steps_done, self.sums = found.steps, (found.loss_sum, found.crps_sum)
         self._first_batch = self.epoch_steps = found.batch
         self._earlier_s = found.spent_s
@@ -144,6 +155,7 @@ class _Run:
             tensors[f"average.{name}"] = self.average[name]
             tensors[f"first.{name}"] = moments["exp_avg"]
             tensors[f"second.{name}"] = moments["exp_avg_sq"]
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
         return Checkpoint(
             tensors=tensors,
             epoch=epoch,
@@ -183,11 +195,20 @@ class _Run:
         self.sums, self.epoch_steps = (0.0, 0.0), 0
         return report
 
-    def use_average(self) -> None:
-        """Put the averaged weights into the network."""
+    def keep_best(self, report: Epoch, earlier: Sequence[Epoch]) -> None:
+        """Remember the averaged weights if no earlier epoch was better on validation prompts."""
+        best = min((entry.validation_crps_gap for entry in earlier), default=inf)
+        if report.validation_crps_gap < best or not len(self.parts.validation):
+            self.best = {name: value.clone() for name, value in self.average.items()}
+
+    def use_best(self) -> None:
+        """Put the weights of the best epoch into the network, or what there is before the first."""
+        self._use(self.best or self.average)
+
+    def _use(self, weights: Mapping[str, torch.Tensor]) -> None:
         with torch.no_grad():
             for name, parameter in self.trained.items():
-                parameter.copy_(self.average[name])
+                parameter.copy_(weights[name])
 
     def _batches(self, epoch: int) -> list[Ints]:
         rng = np.random.default_rng((self.config.seed, epoch))
@@ -254,7 +275,7 @@ class _Run:
     def _validated(self) -> tuple[float, float]:
         """Likelihood and CRPS above the unavoidable of the averaged weights, per row."""
         now = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
-        self.use_average()
+        self._use(self.average)
         self.network.eval()
         sums = np.zeros(3)
         for prompts in in_order(self.data, self.parts.validation, self.config.prompts_per_batch):
@@ -267,6 +288,16 @@ class _Run:
             parameter.copy_(now[name])
         nll_sum, gap_sum, count = sums.tolist()
         return (nll_sum / count, gap_sum / count) if count else (0.0, 0.0)
+
+
+def _under(
+    prefix: str, tensors: Mapping[str, torch.Tensor], device: str
+) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix(prefix): value.to(device)
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _optimizer(network: LengthNetwork, config: EncoderConfig) -> torch.optim.AdamW:

@@ -127,6 +127,34 @@ def test_a_run_stopped_halfway_ends_as_if_it_had_not_been(rows, settings, tmp_pa
     assert len(resumed.epochs) == 2
 
 
+def test_the_best_epoch_is_kept_and_the_run_ends_when_none_is_better(
+    rows, settings, tmp_path, monkeypatch
+):
+    """Validation is best after the second of many epochs."""
+    gaps, seen = iter([9.0, 5.0, 6.0, 7.0, 8.0, 8.0]), []
+
+    def judged(run):
+        seen.append({name: value.clone() for name, value in run.average.items()})
+        return 0.0, next(gaps)
+
+    monkeypatch.setattr("training.encoder.loop._Run._validated", judged)
+    found = fitted(rows, settings, tmp_path, patience=2)
+    assert [epoch.validation_crps_gap for epoch in found.epochs] == [9.0, 5.0, 6.0, 7.0]
+    kept = dict(found.predictor.backbone.module.named_parameters())
+    best, last = seen[1], seen[-1]
+    name = next(name for name in best if name.startswith("backbone."))
+    weight = kept[name.removeprefix("backbone.")]
+    assert torch.allclose(weight, best[name])
+    assert not torch.allclose(weight, last[name])
+
+
+def test_the_best_epoch_survives_a_stop(rows, settings, tmp_path):
+    checkpoints = Checkpoints(tmp_path, fingerprint="x", every_s=0.0)
+    fitted(rows, settings, tmp_path, epochs=2)
+    stored = checkpoints.newest()
+    assert {name for name in stored.tensors if name.startswith("best.")}
+
+
 def test_a_loss_that_is_no_number_ends_the_run(rows, settings, tmp_path, monkeypatch):
     nothing = torch.tensor(float("nan"))
     monkeypatch.setattr("training.encoder.loop.likelihood", lambda *args: nothing)
