@@ -54,6 +54,23 @@ def test_the_dashboard_asks_for_metrics_that_exist(client):
     assert len(board["panels"]) >= 8
 
 
+def test_alerts_ask_for_metrics_that_exist_and_each_has_its_advice():
+    import re
+    from importlib.resources import files
+    from pathlib import Path
+
+    import yaml
+
+    text = files("serving").joinpath("grafana/alerts.yaml").read_text(encoding="utf-8")
+    of_engine = {"slotwise_policy_fallbacks", "slotwise_latency_model_trained",
+                 "slotwise_engine_requests"}  # fmt: skip
+    asked = re.findall(r"slotwise_[a-z_0-9]+", text)
+    assert {re.sub("_(total|bucket|count)$", "", name) for name in asked} <= METRICS | of_engine
+    (group,) = yaml.safe_load(text)["groups"]
+    advice = Path("docs/operations.md").read_text(encoding="utf-8")
+    assert all(f"| `{rule['alert']}` |" in advice for rule in group["rules"])
+
+
 @pytest.mark.parametrize(
     "more", [{"answers": 2, "lengths": [0, 9, 1.0]}, {"answers": 50}, {"answers": 0}]
 )
