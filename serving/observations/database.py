@@ -1,5 +1,6 @@
 """Opens the database of observations and brings its tables up to date."""
 
+import threading
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, S
 from predictor.errors import ConfigError, StoreError
 
 _CONNECT_S = 3
+# Alembic keeps what it works on in globals: threads of one process have to take turns.
+_ONE_AT_A_TIME = threading.Lock()
 _DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 _REMEDY = "give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME in SLOTWISE_DATABASE_URL"
 
@@ -39,7 +42,7 @@ def migrate(engine: Engine, revision: str = "head") -> None:
     config.set_main_option("script_location", str(files("serving.observations") / "migrations"))
     try:
         _make_folder(engine.url)
-        with engine.connect() as connection:
+        with _ONE_AT_A_TIME, engine.connect() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
     except CommandError as error:

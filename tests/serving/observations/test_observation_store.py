@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from made_up import observation
 from sqlalchemy import inspect, text
@@ -44,6 +46,16 @@ def test_migrations_make_the_table_as_it_is_declared(database_url):
     found = {column["name"] for column in inspect(engine).get_columns("observations")}
     assert found == {column.name for column in metadata.tables["observations"].columns}
     engine.dispose()
+
+
+def test_threads_that_come_to_a_new_database_together_all_find_it_ready(tmp_path):
+    for number in range(5):
+        url = f"sqlite:///{tmp_path / f'{number}.db'}"
+        stores = [ObservationStore.open(url) for _ in range(6)]
+        with ThreadPoolExecutor(len(stores)) as pool:
+            assert list(pool.map(ObservationStore.count, stores)) == [0] * len(stores)
+        for store in stores:
+            store.close()
 
 
 def test_rows_of_an_earlier_table_have_one_answer(database_url):
