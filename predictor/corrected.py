@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from predictor.calibration import Calibration
+from predictor.conditioned import held
 from predictor.distribution import LengthDistribution, log_edges
 from predictor.errors import ArtifactError, DatasetError, DistributionError
 from predictor.partial import PARTIAL_FEATURE_VERSION, PartialAnswer, partial_features
@@ -69,12 +70,10 @@ class Correction:
         rest: ArrayLike,
     ) -> Self:
         """The same, corrected by how it held on answers it did not see."""
-        cdf = self._raw_cdf(answers, plain)
-        transforms = [
-            np.interp(tokens - 0.5, self.edges, row)
-            for tokens, row in zip(np.asarray(rest, dtype=np.float64), cdf, strict=True)
-        ]
-        return type(self)(self.quantiles, self.edges, Calibration.fit(transforms))
+        asked = [answer.prompt for answer in answers]
+        samples = np.asarray(rest, dtype=np.int64)[:, None]
+        _, values = held(self._raw_cdf(answers, plain), self.edges, asked, samples)
+        return type(self)(self.quantiles, self.edges, Calibration.fit(values))
 
     def apply(
         self, answers: Sequence[PartialAnswer], plain: Sequence[LengthDistribution]

@@ -123,7 +123,8 @@ class LengthRows:
 
     def fingerprinted(self, sources: Mapping[str, bytes]) -> Self:
         """The same rows, that came of these files."""
-        return self._replace(sha256=_sums(sources))
+        sums = {name: hashlib.sha256(content).hexdigest() for name, content in sources.items()}
+        return self._replace(sha256=sums)
 
     def _replace(self, **changes: object) -> Self:
         values = {name: getattr(self, name) for name in self.__slots__} | changes
@@ -159,7 +160,6 @@ def rows_of(
         samples=np.array([row.samples + [0] * (width - len(row.samples)) for row in rows]),
         caps=np.array([row.cap for row in rows], dtype=np.int64),
         temperatures=np.array([row.temperature for row in rows]),
-        sha256=_sums({name: content}),
     )
 
 
@@ -310,10 +310,6 @@ def apart_from(rows: LengthRows, judged: LengthRows) -> LengthRows:
     kept_back = {p.text.strip() for p in judged.prompts if p.split != "train"}
     known = np.array([prompt.text.strip() not in kept_back for prompt in rows.prompts])
     return rows.where(known[rows.prompt_of])
-
-
-def _sums(sources: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.sha256(content).hexdigest() for name, content in sources.items()}
 
 
 def _all_sums(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:

@@ -68,6 +68,8 @@ def refine(
     predictors train on first turns, and is calibrated on first turns of the validation side.
     Raises ``DatasetError`` where too few answers are long enough.
     """
+    # An earlier correction would stand between the base and what is learned here.
+    base = base.base if isinstance(base, CorrectedPredictor) else base
     progress("answers", 0.0)
     learn = _rows(_pairs(conversations, "train", later=True), cutter)
     check = _rows(_pairs(conversations, "validation", later=False), cutter)

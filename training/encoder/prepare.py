@@ -81,7 +81,7 @@ def prepare(
     drawn = np.random.default_rng(config.seed).permutation(drawn)[: config.extra_prompts]
     used = np.concatenate((train, drawn, validation))
     torch.manual_seed(config.seed)
-    backbone = starting_backbone(config.backbone)
+    backbone = _starting_backbone(config.backbone)
     edges = log_edges(config.longest, config.bins)
     network = LengthNetwork(backbone.module, _shape(backbone, len(both.llms), edges, config))
     window = Window(backbone.tokenizer, config.head_tokens, config.tail_tokens)
@@ -100,7 +100,7 @@ def prepare(
     return Prepared(network, backbone, window, scaling, edges, both.llms, data, parts)
 
 
-def starting_backbone(name: str) -> Backbone:
+def _starting_backbone(name: str) -> Backbone:
     """As :func:`load_backbone`; of a folder with a trained predictor its encoder is taken up."""
     folder = Path(name).expanduser()
     if not (folder / artifact.INDEX).is_file():

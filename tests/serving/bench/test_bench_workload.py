@@ -152,7 +152,7 @@ def test_a_natural_answer_ends_at_the_limit_or_where_the_context_does(data_set):
     assert answer_limit(config(data_set, max_output_tokens=50, lengths="natural"), request) == 50
     natural = config(data_set, lengths="natural")
     assert answer_limit(natural, request) == room
-    known = Collected("m", b"", {}, 0.7, cap=30)
+    known = Collected("m", b"", {}, cap=30)
     assert answer_limit(natural, request, known) == 30
 
 
@@ -165,7 +165,7 @@ def test_oracles_of_natural_lengths_need_collected_ones(data_set, monkeypatch):
     monkeypatch.setattr("serving.bench.workload.read_sharegpt", lambda _: read_sharegpt(data_set))
     wanted = config(None, policies=("sjf-oracle",), lengths="natural", num_prompts=4)
     held_out = [f"c{number}" for number in range(300) if split_of(f"c{number}") == "test"]
-    known = Collected("m", b"", dict.fromkeys(held_out[:20], (10, 21)), 0.7, 768)
+    known = Collected("m", b"", dict.fromkeys(held_out[:20], (10, 21)), 768)
     sampled, _ = bench_requests(wanted, Words(), known)
     assert {request.conversation_id for request in sampled} <= known.samples.keys()
     assert true_tokens(wanted, sampled[0], known) == 15.5
