@@ -14,7 +14,8 @@ SlotwiseError
 ├── StoreError              observations can be kept neither in the database nor beside it
 ├── SnapshotError           the tracker was told something impossible of a request
 ├── SimulationError         a simulated engine cannot go on
-└── EngineError             the engine did not start, died, or its port is taken
+├── EngineError             the engine did not start, died, or its port is taken
+└── ClusterError            a Ray cluster cannot be reached, lacks resources, or disagrees
 """
 
 
@@ -76,3 +77,7 @@ class SimulationError(SlotwiseError):
 
 class EngineError(SlotwiseError):
     """The engine did not start, died, or its port is taken."""
+
+
+class ClusterError(SlotwiseError):
+    """A Ray cluster cannot be reached, lacks resources, or its parts disagree."""

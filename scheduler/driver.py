@@ -12,7 +12,7 @@ from scheduler.latency import StepLatency, StepWork
 from scheduler.policy import Policy
 from scheduler.refit import Refit
 from scheduler.snapshot import Floats, Limits, Snapshot
-from scheduler.tracker import Arrival, Tracker
+from scheduler.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -97,12 +97,12 @@ class Driver:
             return self._fall_back("overran", f"{spent_s * 1e3:.1f} ms")
         return decision
 
-    def preview(self, arrival: Arrival, *, now_s: float) -> Snapshot:
-        """The engine as it would be with one more request, the last of the waiting."""
+    def snapshot(self, *, now_s: float, kv_tokens_free: int | None = None) -> Snapshot:
+        """The engine as it is; raises ``SnapshotError`` before the first latency model."""
         latency = self._refit.latest
         if latency is None:
             raise SnapshotError("no latency model yet: an engine must have run some steps first")
-        return self.tracker.preview(arrival, now_s=now_s, latency=latency)
+        return self.tracker.snapshot(now_s=now_s, latency=latency, kv_tokens_free=kv_tokens_free)
 
     def observe_step(self, work: StepWork, step_s: float) -> None:
         """Learn from one finished step. Cost: under a microsecond, and a refit now and then."""

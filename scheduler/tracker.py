@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -59,9 +59,7 @@ class Tracker:
         self._edges = np.zeros((capacity, LENGTH_BINS + 1))
         self._cdf = np.ones((capacity, LENGTH_BINS + 1))
         self._atoms = np.ones((capacity, ATOMS))
-        # The last handle is kept for guests, see :meth:`preview`.
-        self._guest = capacity - 1
-        self._free: deque[int] = deque(range(capacity - 1))
+        self._free: deque[int] = deque(range(capacity))
         self._handles: dict[str, int] = {}
         self._ids: list[str | None] = [None] * capacity
         self._waiting: dict[int, None] = {}
@@ -247,23 +245,6 @@ class Tracker:
             latency=latency,
         )
 
-    def preview(
-        self,
-        arrival: Arrival,
-        *,
-        now_s: float,
-        latency: StepLatency,
-        kv_tokens_free: int | None = None,
-    ) -> Snapshot:
-        """Return the engine as it would be with one more request, the last of the waiting.
-
-        The request is not taken in; the snapshot holds until the next preview.
-        """
-        self._write(self._guest, arrival)
-        snapshot = self.snapshot(now_s=now_s, latency=latency, kv_tokens_free=kv_tokens_free)
-        handles = np.append(self.waiting_handles(), self._guest)
-        return replace(snapshot, waiting=self._table(handles))
-
     def waiting_handles(self) -> Ints:
         """Handles of the waiting in arrival order."""
         if self._waiting_order is None:
@@ -308,8 +289,7 @@ class Tracker:
         self._cdf = np.concatenate([self._cdf, np.ones_like(self._cdf)])
         self._atoms = np.concatenate([self._atoms, np.ones_like(self._atoms)])
         self._ids.extend([None] * old)
-        self._free.extend([self._guest, *range(old, 2 * old - 1)])
-        self._guest = 2 * old - 1
+        self._free.extend(range(old, 2 * old))
 
 
 def _not_live(request_id: str) -> SnapshotError:

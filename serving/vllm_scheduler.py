@@ -20,6 +20,7 @@ from scheduler.registry import create_policy
 from scheduler.snapshot import Ints, Limits
 from scheduler.tracker import Arrival
 from scheduler.warmup import warm_up
+from serving.digest_writer import DigestWriter
 from serving.line_log import LineLog
 from serving.priors import ClassPriors
 from serving.settings import load as load_settings
@@ -79,6 +80,7 @@ class SlotwiseScheduler(TimedScheduler):
             time_box_s=self.settings.time_box_ms / 1e3,
             background=True,
         )
+        self._digests = self._new_digests()
         port, host = self.settings.engine_metrics_port, self.settings.engine_metrics_host
         self.metrics = None if port is None else EngineMetrics(self.driver, host=host, port=port)
         logger.info("Slotwise schedules with policy %s", self.driver.policy.name)
@@ -117,7 +119,10 @@ class SlotwiseScheduler(TimedScheduler):
             self._shed()
         if self.requests:
             free = self._kv_tokens(self.kv_cache_manager.block_pool.get_num_free_blocks())
-            decision = self.driver.decide(now_s=time.monotonic(), kv_tokens_free=free)
+            now_s = time.monotonic()
+            decision = self.driver.decide(now_s=now_s, kv_tokens_free=free)
+            if self._digests is not None:
+                self._digests.look(self.driver, now_s=now_s, kv_tokens_free=free)
             if self.settings.mode == "active":
                 self._apply(decision)
             else:
@@ -219,6 +224,10 @@ class SlotwiseScheduler(TimedScheduler):
         if log is None or self.settings.mode != "shadow":
             return None
         return LineLog(log, encode_shadow)
+
+    def _new_digests(self) -> DigestWriter | None:
+        path = self.settings.digest_file
+        return None if path is None else DigestWriter(path, self.settings.digest_period_ms / 1e3)
 
     def _note(self, decision: StepDecision) -> None:
         """Keep what would have been done; vLLM does what it does."""

@@ -17,14 +17,14 @@ def serve(
 ) -> list[SimOutcome]:
     """Place and serve all requests to the end; outcomes by the time of their ends.
 
-    Every engine runs on its own clock and is brought up to an arrival before the request is
-    placed. ``on_arrival`` is told how many have arrived. One engine needs no placement.
+    Every engine runs on its own clock; a placement brings up to date those that it looks at, and
+    the chosen one is brought up to the arrival. ``on_arrival`` is told how many have arrived. One
+    engine needs no placement.
     """
     by_arrival = sorted(requests, key=lambda request: request.arrival_s)
     for count, request in enumerate(by_arrival, 1):
-        for engine in engines:
-            engine.run_until(request.arrival_s)
         chosen = 0 if placement is None else placement.choose(request, engines)
+        engines[chosen].run_until(request.arrival_s)
         engines[chosen].submit(request)
         if on_arrival is not None:
             on_arrival(count)

@@ -9,6 +9,7 @@ from numba import njit
 from predictor.errors import SimulationError
 from scheduler.decision import StepDecision
 from scheduler.driver import Driver
+from scheduler.placement.digest import Digest
 from scheduler.simulator.loop import preempt, run
 from scheduler.simulator.request import SimOutcome, SimRequest
 from scheduler.simulator.state import Clock, Count, Log, Rules, State
@@ -111,6 +112,12 @@ class SimulatedEngine:
         if self._rules.blocks < 0:
             return self.driver.tracker.limits.kv_tokens
         return int(self._state.counts[Count.FREE_BLOCKS]) * self._rules.block_size
+
+    def digest(self, now_s: float) -> Digest:
+        """What it would publish now."""
+        return Digest.of(
+            self.driver.snapshot(now_s=max(self.now_s, now_s), kv_tokens_free=self.kv_tokens_free)
+        )
 
     def steps(self) -> Floats:
         """All steps so far, float64[n, len(Log)]."""

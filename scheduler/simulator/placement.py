@@ -1,12 +1,20 @@
 """Which instance a request goes to: simple rules, the paper's, and ours."""
 
+import heapq
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from predictor.errors import InputError
+from scheduler.placement.choice import Candidate
+from scheduler.placement.config import PlacementConfig
+from scheduler.placement.fleet import Fleet
 from scheduler.simulator.engine import SimulatedEngine
 from scheduler.simulator.request import SimRequest
-from scheduler.slots.gain import best_prospect, prospects
+
+if TYPE_CHECKING:
+    from scheduler.placement.digest import Digest
 
 
 class Placement(Protocol):
@@ -33,8 +41,9 @@ class RoundRobin:
 class LeastRequests:
     """The engine with the fewest requests, waiting and running; ties to the first."""
 
-    def choose(self, request: SimRequest, engines: Sequence[SimulatedEngine]) -> int:  # noqa: ARG002
+    def choose(self, request: SimRequest, engines: Sequence[SimulatedEngine]) -> int:
         """Count them."""
+        _up_to(engines, request.arrival_s)
         return min(range(len(engines)), key=lambda k: engines[k].live)
 
 
@@ -44,8 +53,9 @@ class MostFreeMemory:
     def __init__(self) -> None:
         self._next = 0
 
-    def choose(self, request: SimRequest, engines: Sequence[SimulatedEngine]) -> int:  # noqa: ARG002
+    def choose(self, request: SimRequest, engines: Sequence[SimulatedEngine]) -> int:
         """Compare the free tokens; from the one after the last choice on, the first best."""
+        _up_to(engines, request.arrival_s)
         turn = [(self._next + k) % len(engines) for k in range(len(engines))]
         chosen = max(turn, key=lambda k: engines[k].kv_tokens_free)
         self._next = chosen + 1
@@ -53,24 +63,70 @@ class MostFreeMemory:
 
 
 class SloGain:
-    """The engine whose plan gains most kept promises (:func:`best_prospect`).
+    """The engine whose plan gains most kept promises, by digests that engines publish.
 
-    Cost: about 0.1 ms an engine with 100 waiting.
+    They do every ``period_s`` and are heard ``delay_s`` later.
+
+    ``period_s`` of 0: every engine says how it is whenever a request comes. The phases of the
+    periods are spread evenly. ``published`` counts the digests, ``choice_s`` times the choices.
     """
 
-    def __init__(self, *, tolerance: float = 0.1) -> None:
-        self._tolerance = tolerance
+    def __init__(
+        self,
+        *,
+        period_s: float = 0.0,
+        delay_s: float = 0.0,
+        config: PlacementConfig | None = None,
+    ) -> None:
+        self._period_s = period_s
+        self._delay_s = delay_s
+        self._fleet = Fleet[int](config)
+        # Publications to come: when, and whose; then those on their way.
+        self._due: list[tuple[float, int]] = []
+        self._coming: deque[tuple[float, int, Digest]] = deque()
+        self.published = 0
+        self.choice_s: list[float] = []
 
     def choose(self, request: SimRequest, engines: Sequence[SimulatedEngine]) -> int:
-        """Put it into each engine's plan where it is worth most, and compare."""
-        arrival = request.arrival()
-        found = prospects(
-            [
-                engine.driver.preview(arrival, now_s=max(engine.now_s, arrival.arrival_s))
-                for engine in engines
-            ]
-        )
-        return best_prospect(found, tolerance=self._tolerance)
+        """Take in what was published until now, and compare."""
+        now_s = request.arrival_s
+        self._publish(engines, now_s)
+        while self._coming and self._coming[0][0] + self._delay_s <= now_s:
+            made_s, k, digest = self._coming.popleft()
+            self._fleet.update(k, digest, made_s=made_s)
+        candidate = Candidate.of(request.slo, request.lengths, prompt_tokens=request.prompt_tokens)
+        began_s = time.perf_counter()
+        ranks = self._fleet.ranks(range(len(engines)), candidate, now_s=now_s)
+        self.choice_s.append(time.perf_counter() - began_s)
+        chosen = ranks[0] if ranks else self._by_load(len(engines))
+        self._fleet.placed(chosen, candidate, now_s=now_s)
+        return chosen
+
+    def _publish(self, engines: Sequence[SimulatedEngine], until_s: float) -> None:
+        if not self._period_s:
+            for k, engine in enumerate(engines):
+                self._say(k, engine, until_s)
+            return
+        if not self._due:
+            step_s = self._period_s / len(engines)
+            self._due = [(k * step_s, k) for k in range(len(engines))]
+        while self._due[0][0] <= until_s:
+            at_s, k = self._due[0]
+            self._say(k, engines[k], at_s)
+            heapq.heapreplace(self._due, (at_s + self._period_s, k))
+
+    def _say(self, k: int, engine: SimulatedEngine, at_s: float) -> None:
+        engine.run_until(at_s)
+        self._coming.append((at_s, k, engine.digest(at_s)))
+        self.published += 1
+
+    def _by_load(self, count: int) -> int:
+        return min(range(count), key=self._fleet.load)
+
+
+def _up_to(engines: Sequence[SimulatedEngine], now_s: float) -> None:
+    for engine in engines:
+        engine.run_until(now_s)
 
 
 _PLACEMENTS: dict[str, Callable[[], Placement]] = {

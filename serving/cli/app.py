@@ -11,6 +11,7 @@ from rich.markup import escape
 from predictor.errors import SlotwiseError
 from serving.cli import (
     bench,
+    cluster,
     collect,
     config,
     model,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(model.app, name="model")
 app.add_typer(config.app, name="config")
 app.add_typer(models.app, name="models")
+app.add_typer(cluster.app, name="cluster")
 app.command("train")(train.train)
 app.command("evaluate")(predict.evaluate)
 app.command("predict")(predict.predict)

@@ -43,10 +43,11 @@ def default() -> Layout:
     """Return ``compact`` on few cores, unless vLLM is a GPU build or the user chose the cores."""
     chosen = "VLLM_CPU_OMP_THREADS_BIND" in os.environ
     few = _cores() <= _FEW_CORES
-    return "compact" if few and not chosen and _cpu_build() else "standard"
+    return "compact" if few and not chosen and cpu_build() else "standard"
 
 
-def _cpu_build() -> bool:
+def cpu_build() -> bool:
+    """Whether the vLLM that is installed is the build for CPUs."""
     try:
         importlib.metadata.distribution(_CPU_BUILD)
     except importlib.metadata.PackageNotFoundError:

@@ -38,7 +38,7 @@ class SlotwiseMiddleware:
         elif services is None or scope["type"] != "http":
             await self._app(scope, receive, send)
         elif (path := _path(scope)) == METRICS_PATH:
-            response = Response(services.metrics.rendered(), media_type=CONTENT_TYPE)
+            response = Response(await self._rendered(), media_type=CONTENT_TYPE)
             await response(scope, receive, send)
         elif path in PATHS and scope["method"] == "POST":
             await self._completion(services, path, scope, receive, send)
@@ -69,6 +69,10 @@ class SlotwiseMiddleware:
         services, self._services = self._services, None
         if services is not None:
             await services.stop()
+
+    async def _rendered(self) -> bytes:
+        assert self._services is not None
+        return self._services.metrics.rendered()
 
     async def _completion(
         self, services: MiddlewareServices, path: str, scope: Scope, receive: Receive, send: Send

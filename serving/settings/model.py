@@ -55,6 +55,15 @@ class Settings(BaseSettings):
     shadow_log: Path | None = Field(
         default=None, description="file for what would have been decided, in mode shadow"
     )
+    digest_file: Path | None = Field(
+        default=None, description="file in which the engine says how it is, for routers"
+    )
+    digest_period_ms: float = Field(
+        default=100.0, gt=0, description="least time between two such reports"
+    )
+    engine_hang_s: float = Field(
+        default=60.0, gt=0, description="an engine of a cluster silent for longer is started anew"
+    )
     engine_metrics_port: int | None = Field(
         default=None,
         ge=0,
@@ -71,6 +80,11 @@ class Settings(BaseSettings):
         min_length=1,
         description="folder of a trained predictor, packaged, champion, candidate or a version "
         "number of the registry; none: class priors answer",
+    )
+    model_poll_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="seconds between two looks whether another model was promoted; 0: none",
     )
     predictor_workers: int = Field(default=1, ge=1, le=64, description="predictor processes")
     predict_deadline_ms: float = Field(

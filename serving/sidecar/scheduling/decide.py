@@ -5,9 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from predictor.errors import SnapshotError
-from scheduler.slots.gain import best_prospect, prospects
+from scheduler.placement.choice import Candidate
+from scheduler.placement.digest import Digest
+from scheduler.placement.fleet import Fleet
 from scheduler.slots.outcome import Outcome, outcome
 from scheduler.snapshot import Floats
+from scheduler.tracker import Arrival
 from serving.priors import ClassPriors
 from serving.sidecar.scheduling.engine_view import EngineView
 from serving.sidecar.scheduling.reasons import Reasons
@@ -109,14 +112,35 @@ def _assign(
 ) -> dict[str, str]:
     """Each goes where it gains most kept promises, as ``--placement slo-gain`` does."""
     assignment: dict[str, str] = {}
+    if len(views) == 1 or not requests:
+        for request in requests:
+            _take(request, views[0], known, now_s)
+        return {request.id: views[0].instance.name for request in requests}
+    by_name = {view.instance.name: view for view in views}
+    names, fleet = list(by_name), Fleet[str]()
+    for name, view in by_name.items():
+        fleet.update(name, Digest.of(view.snapshot()), made_s=now_s)
     for request in requests:
-        chosen = views[0]
-        arrival = known.arrival(request, chosen.session, now_s)
-        if len(views) > 1:
-            chosen = views[best_prospect(prospects([view.preview(arrival) for view in views]))]
-        chosen.take(arrival, known.classes.get(request.slo_class).name)
+        arrival = known.arrival(request, views[0].session, now_s)
+        chosen = by_name[fleet.ranks(names, _candidate(arrival, now_s), now_s=now_s)[0]]
+        _take(request, chosen, known, now_s)
         assignment[request.id] = chosen.instance.name
+        fleet.update(chosen.instance.name, Digest.of(chosen.snapshot()), made_s=now_s)
     return assignment
+
+
+def _take(request: RequestIn, view: EngineView, known: Known, now_s: float) -> None:
+    arrival = known.arrival(request, view.session, now_s)
+    view.take(arrival, known.classes.get(request.slo_class).name)
+
+
+def _candidate(arrival: Arrival, now_s: float) -> Candidate:
+    return Candidate.of(
+        arrival.slo,
+        arrival.lengths,
+        prompt_tokens=arrival.prompt_tokens,
+        waited_s=now_s - arrival.arrival_s,
+    )
 
 
 def _places(view: EngineView, reasons: Reasons, found: Outcome) -> list[PlaceOut]:

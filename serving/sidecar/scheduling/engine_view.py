@@ -38,10 +38,6 @@ class EngineView:
         view._fill(instance.requests, known)
         return view
 
-    def preview(self, arrival: Arrival) -> Snapshot:
-        """The engine with one more request."""
-        return self.tracker.preview(arrival, now_s=self.now_s, latency=self.latency)
-
     def take(self, arrival: Arrival, class_name: str) -> None:
         """Assign a request to this engine."""
         self.tracker.arrived(arrival)

@@ -1,0 +1,124 @@
+"""The metrics of a whole fleet at one address: every ingress's, every router's, every replica's."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterable, Iterator
+
+import ray
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from serving.cluster.board import IngressNote, Overview
+from serving.cluster.board_actor import board
+from serving.cluster.router_metrics import router_metrics
+from serving.middleware.services import MiddlewareServices
+
+logger = logging.getLogger(__name__)
+
+_NOTE_S = 2.0
+
+
+class ClusterMetrics:
+    """Posts what this ingress counts and serves what all do, any ingress the same."""
+
+    def __init__(self, services: MiddlewareServices) -> None:
+        self._services = services
+        self._name = uuid.uuid4().hex[:8]
+
+    async def run(self) -> None:
+        """Post every two seconds, until cancelled."""
+        while True:
+            await self._post()
+            await asyncio.sleep(_NOTE_S)
+
+    async def rendered(self) -> bytes:
+        """The text that Prometheus reads; of this ingress alone while the board is away."""
+        await self._post()
+        try:
+            overview = await board().overview.remote()
+        except ray.exceptions.RayError as error:
+            logger.warning("metrics of this ingress alone: the board does not answer (%s)", error)
+            overview = Overview((), (self._note(),), 0.0, 0.0)
+        registry = CollectorRegistry()
+        registry.register(FleetCollector(overview))
+        return generate_latest(registry)
+
+    async def _post(self) -> None:
+        try:
+            await board().note.remote(self._note())
+        except ray.exceptions.RayError as error:
+            logger.debug("the board does not answer: %s", error)
+
+    def _note(self) -> IngressNote:
+        own = self._services.metrics.rendered().decode()
+        info = self._services.predictions.info
+        return IngressNote(
+            self._name, f"{info.name}:{info.version}", own + router_metrics().rendered()
+        )
+
+
+class FleetCollector(Collector):
+    """Ingresses' metrics with a label for each, and gauges of replicas by rank."""
+
+    def __init__(self, overview: Overview) -> None:
+        self._overview = overview
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield them."""
+        yield from _merged(self._overview.ingresses)
+        yield from self._replicas()
+        yield GaugeMetricFamily(
+            "slotwise_fleet_predictors_mixed_seconds",
+            "For how long ingresses have predicted with different models",
+            value=self._overview.mixed_s,
+        )
+        yield GaugeMetricFamily(
+            "slotwise_board_up_seconds",
+            "Since the board of digests was started",
+            value=self._overview.restarted_s,
+        )
+
+    def _replicas(self) -> Iterable[Metric]:
+        columns = (
+            ("slotwise_replica_healthy", "Whether the engine lives and answers"),
+            ("slotwise_replica_digest_age_seconds", "Age of the last digest"),
+            ("slotwise_replica_silent_seconds", "Since the replica last said anything"),
+            ("slotwise_latency_model_trained", "1 once the policy decides"),
+        )
+        gauges = [GaugeMetricFamily(name, text, labels=["replica"]) for name, text in columns]
+        counters = [
+            CounterMetricFamily(name, text, labels=["replica"])
+            for name, text in (
+                ("slotwise_untrained_steps", "Steps without a latency model"),
+                ("slotwise_policy_fallbacks", "Steps in which the policy failed"),
+            )
+        ]
+        for heard in self._overview.replicas:
+            report, rank = heard.report, [str(heard.report.rank)]
+            values = (report.healthy, heard.age_s, heard.silent_s, report.digest is not None)
+            for gauge, value in zip(gauges, values, strict=True):
+                gauge.add_metric(rank, float(value))
+            for counter, count in zip(counters, (report.untrained, report.fallbacks), strict=True):
+                counter.add_metric(rank, float(count))
+        return [*gauges, *counters]
+
+
+def _merged(notes: Iterable[IngressNote]) -> Iterator[Metric]:
+    """One family for each name, its samples told apart by the place of the ingress."""
+    found: dict[str, Metric] = {}
+    for place, note in enumerate(sorted(notes, key=lambda note: note.name)):
+        for family in text_string_to_metric_families(note.metrics):
+            metric = found.setdefault(
+                family.name, Metric(family.name, family.documentation, family.type)
+            )
+            for sample in family.samples:
+                labels = {**sample.labels, "ingress": str(place)}
+                metric.samples.append(sample._replace(labels=labels))
+    yield from found.values()

@@ -1,0 +1,29 @@
+"""What would end a start minutes later, looked at before anything is started."""
+
+from predictor.errors import ConfigError
+from scheduler.registry import PolicyName
+from serving import vllm_releases
+from serving.cluster.config import ClusterConfig
+from serving.models import resolve
+from serving.observations.store import ObservationStore
+from serving.predictors import NO_PREDICTOR, find_predictor
+from serving.settings import load as load_settings
+from serving.slo_config import load as load_slo_config
+
+
+def check(config: ClusterConfig) -> None:
+    """Raise a ``SlotwiseError`` that names the fault.
+
+    Model, vLLM's release, settings, policy, SLO classes, predictor and database, as this machine
+    sees them; a fleet's nodes are expected to see the same.
+    """
+    vllm_releases.check(vllm_releases.installed())
+    resolve(config.model)
+    settings = load_settings(flags=config.settings).settings
+    if settings.mode == "off":
+        raise ConfigError("mode off: a fleet without Slotwise is `serve run` of Ray's own LLM app")
+    PolicyName.parse(settings.policy)
+    load_slo_config(settings.slo_config)
+    if settings.predictor != NO_PREDICTOR:
+        find_predictor(settings.predictor)
+    ObservationStore.open(settings.database_url.get_secret_value()).probe()

@@ -1,0 +1,143 @@
+"""One engine of the fleet: Ray's vLLM server with our scheduler in it, which says how it is."""
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.llm._internal.serve.core.protocol import RawRequestInfo
+from ray.serve.llm import LLMServer
+from starlette.requests import Request
+
+from predictor.errors import ClusterError
+from serving.cluster.board_actor import board
+from serving.cluster.report import ReplicaReport
+from serving.cluster.reporter import Reporter
+from serving.settings import load as load_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a replica says of one request, in the stream of its answer: before the first part
+    without numbers, and behind the last of a stream with vLLM's own count."""
+
+    replica: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass
+class WatchedRequest(RawRequestInfo):  # type: ignore[misc]
+    """Remembers the request that vLLM is shown, on which it leaves its count."""
+
+    shown: list[Request] = field(default_factory=list)
+
+    def to_starlette_request(self) -> Request:
+        """As vLLM is shown it."""
+        request: Request = super().to_starlette_request()
+        self.shown.append(request)
+        return request
+
+    def served(self, replica: int) -> Served | None:
+        """vLLM's count, once the answer is whole."""
+        for request in self.shown:
+            usage = getattr(
+                getattr(request.state, "request_metadata", None), "final_usage_info", None
+            )
+            if usage is not None:
+                return Served(replica, usage.prompt_tokens, usage.completion_tokens)
+        return None
+
+
+class SlotwiseServer(LLMServer):  # type: ignore[misc]
+    """Ray Serve's LLM server; its engine's digest goes to the board."""
+
+    async def __init__(self, llm_config: Any, **kwargs: Any) -> None:
+        settings = load_settings().settings
+        context = serve.get_replica_context()
+        self._rank = int(context.rank.rank)
+        self._board = board()
+        self._folder = tempfile.TemporaryDirectory(prefix="slotwise-engine-")
+        digest_file = Path(self._folder.name) / "digest"
+        # vLLM's engine core is a process of its own that inherits this one's environment.
+        os.environ["SLOTWISE_DIGEST_FILE"] = str(digest_file)
+        await super().__init__(llm_config, **kwargs)
+        self._reporter = Reporter(
+            path=digest_file,
+            replica=context.replica_id.unique_id,
+            rank=self._rank,
+            model=fingerprint(str(llm_config.get_engine_config().actual_hf_model_id)),
+            period_s=settings.digest_period_ms / 1e3,
+            hang_s=settings.engine_hang_s,
+            post=self._post,
+            alive=self.engine.check_health,
+        )
+        await self._join()
+        self._reporting = asyncio.get_running_loop().create_task(self._reporter.run())
+
+    async def check_health(self) -> None:
+        """Raise if the engine is dead or hangs: Ray then starts this replica anew."""
+        await super().check_health()
+        if self._reporter.hangs:
+            raise ClusterError(
+                f"replica {self._rank}: the engine has {self._reporter.in_flight} requests and "
+                "said nothing for too long; it is started anew"
+            )
+
+    async def _run_request(
+        self,
+        request: Any,
+        *,
+        engine_method: str,
+        batch_output_stream: bool = False,
+        raw_request_info: RawRequestInfo | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        headers = {} if raw_request_info is None else raw_request_info.headers
+        watched = WatchedRequest(headers=headers)
+        stream = await super()._run_request(
+            request,
+            engine_method=engine_method,
+            batch_output_stream=batch_output_stream,
+            raw_request_info=watched,
+        )
+        return self._accompanied(stream, watched)
+
+    async def _accompanied(
+        self, stream: AsyncGenerator[Any, None], watched: WatchedRequest
+    ) -> AsyncGenerator[Any, None]:
+        self._reporter.entered()
+        try:
+            yield Served(self._rank)
+            async for part in stream:
+                yield part
+            served = watched.served(self._rank)
+            if served is not None:
+                yield served
+        finally:
+            self._reporter.left()
+
+    async def _join(self) -> None:
+        reporter = self._reporter
+        await self._board.join.remote(
+            ReplicaReport(reporter.replica, reporter.rank, reporter.model)
+        )
+
+    async def _post(self, report: ReplicaReport) -> None:
+        # Nobody waits for it: a board that is away must not hold up the next report.
+        self._board.post.remote(report)
+
+
+def fingerprint(model: str) -> str:
+    """Names the weights: of a folder its configuration and the names and sizes of its files."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin")):
+        digest.update(f"{path.name} {path.stat().st_size}".encode())
+    return digest.hexdigest()[:16]

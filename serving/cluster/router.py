@@ -1,0 +1,186 @@
+"""A Ray Serve request router that sends each request where it keeps the most promises.
+
+Ray asks for replicas in order of preference (`choose_replicas`) in the process of the ingress. The
+digests come from the board, by a task of the router's own; a decision waits for nothing.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
+
+from predictor.distribution import LengthDistribution
+from predictor.errors import InputError
+from scheduler.placement.choice import Candidate
+from scheduler.placement.config import PlacementConfig
+from scheduler.placement.digest import Digest
+from scheduler.placement.fleet import Fleet
+from scheduler.slo import Slo
+from serving.cluster.board_actor import board
+from serving.cluster.prefixes import PrefixMemory, prompt_text
+from serving.cluster.report import Heard
+from serving.cluster.router_metrics import RouterMetrics, router_metrics
+from serving.xargs import decode
+
+logger = logging.getLogger(__name__)
+
+# What a request without a forecast is taken for; the ingress gives every one a forecast.
+_UNKNOWN_TOKENS = 256
+# English in the usual tokenizers; the router has no tokenizer and needs none.
+_CHARACTERS_PER_TOKEN = 4.0
+# Of equally good replicas Ray may refuse the first (its queue is full): so many more are named.
+_ALTERNATIVES = 3
+
+
+class SloRequestRouter(RequestRouter):  # type: ignore[misc]
+    """Ranks replicas by :class:`scheduler.placement.fleet.Fleet`.
+
+    Replicas that have said nothing yet get their share of requests by power of two choices, since
+    an engine learns from serving; those whose digest is stale, or whose engine is dead or hangs,
+    get none while others are there. Where nobody's digest is fresh all is power of two choices.
+    Every such choice is counted.
+    """
+
+    def initialize_state(
+        self,
+        *,
+        poll_s: float = 0.1,
+        stale_s: float = 3.0,
+    ) -> None:
+        """Take the ``request_router_kwargs`` of the deployment."""
+        self._config = PlacementConfig(stale_s=stale_s)
+        self._fleet = Fleet[str](self._config)
+        self._prefixes = PrefixMemory()
+        self._poll_s = poll_s
+        self._silent_s: dict[str, float] = {}
+        self._ill: set[str] = set()
+        self._rank: dict[str, int] = {}
+        self._epoch, self._serial = "", -1
+        self._polling: asyncio.Task[None] | None = None
+        self._candidates: dict[str, Candidate] = {}
+        self._metrics: RouterMetrics = router_metrics()
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        """Replicas in ranks, best first. Cost: 0.3 ms with 256 replicas."""
+        self._poll()
+        if pending_request is None or not candidate_replicas:
+            return [_two_of(candidate_replicas)]
+        began_s = time.perf_counter()
+        chosen, by = self._chosen(candidate_replicas, pending_request)
+        self._metrics.decided(by, time.perf_counter() - began_s)
+        return chosen
+
+    def on_request_routed(
+        self, pending_request: PendingRequest, replica_id: ReplicaID, result: Any
+    ) -> None:
+        """Count it to the replica it went to."""
+        super().on_request_routed(pending_request, replica_id, result)
+        name = replica_id.unique_id
+        candidate = self._candidates.pop(pending_request.metadata.internal_request_id, None)
+        if candidate is not None:
+            self._fleet.placed(name, candidate, now_s=time.monotonic())
+            self._prefixes.sent(prompt_text(pending_request.args), name)
+        self._metrics.sent(self._rank.get(name))
+
+    def on_replica_actor_died(self, replica_id: ReplicaID) -> None:
+        """Forget it."""
+        super().on_replica_actor_died(replica_id)
+        self._forget(replica_id.unique_id)
+
+    def update_replicas(self, replicas: list[RunningReplica]) -> None:
+        """Forget those that are no more."""
+        super().update_replicas(replicas)
+        names = {replica.replica_id.unique_id for replica in replicas}
+        for name in [*self._rank]:
+            if name not in names:
+                self._forget(name)
+
+    def _chosen(
+        self, replicas: list[RunningReplica], pending: PendingRequest
+    ) -> tuple[list[list[RunningReplica]], str]:
+        now_s = time.monotonic()
+        by_name = {replica.replica_id.unique_id: replica for replica in replicas}
+        candidate = candidate_of(pending.args, waited_s=max(time.time() - pending.created_at, 0.0))
+        self._candidates[pending.metadata.internal_request_id] = candidate
+        well = {name: each for name, each in by_name.items() if name not in self._ill}
+        if not well:
+            return [_two_of(replicas)], "nobody_well"
+        new = [each for name, each in well.items() if not self._fleet.heard(name)]
+        if new and random.random() < len(new) / len(well):
+            return [_two_of(new)], "no_digest"
+        names = list(well)
+        cached = self._prefixes.cached(prompt_text(pending.args), names, candidate.prompt_tokens)
+        ranks = self._fleet.ranks(names, candidate, now_s=now_s, cached=cached)
+        if not ranks:
+            return [_two_of(list(well.values()))], "stale"
+        best = [[well[name]] for name in ranks[:_ALTERNATIVES]]
+        rest = [well[name] for name in ranks[_ALTERNATIVES:]]
+        return [*best, rest] if rest else best, "gain"
+
+    def _poll(self) -> None:
+        """Start to listen, on the loop that decisions are made on."""
+        if self._polling is None or self._polling.done():
+            self._polling = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                news = await board().read.remote(self._epoch, self._serial)
+            except ray.exceptions.RayError as error:
+                self._metrics.board_failures.inc()
+                logger.debug("the board does not answer: %s", error)
+            else:
+                self._epoch, self._serial = news.epoch, news.serial
+                now_s = time.monotonic()
+                for heard in news.heard:
+                    self._hear(heard, now_s)
+            await asyncio.sleep(self._poll_s)
+
+    def _hear(self, heard: Heard, now_s: float) -> None:
+        report = heard.report
+        self._rank[report.replica] = report.rank
+        if report.healthy:
+            self._ill.discard(report.replica)
+        else:
+            self._ill.add(report.replica)
+        if report.digest is None:
+            return
+        try:
+            digest = Digest.from_bytes(report.digest)
+        except InputError as error:
+            logger.error("replica %d: %s", report.rank, error)
+            return
+        self._fleet.update(report.replica, digest, made_s=now_s - heard.age_s)
+        self._metrics.age.observe(heard.age_s)
+
+    def _forget(self, name: str) -> None:
+        self._fleet.remove(name)
+        self._prefixes.forget(name)
+        self._ill.discard(name)
+        self._rank.pop(name, None)
+
+
+def candidate_of(args: Sequence[Any], *, waited_s: float) -> Candidate:
+    """A request as the ingress sends it: promise and forecast travel in ``vllm_xargs``."""
+    xargs = getattr(args[0], "vllm_xargs", None) if args else None
+    hints = decode(xargs if isinstance(xargs, Mapping) else None)
+    return Candidate.of(
+        hints.slo or Slo(),
+        hints.lengths or LengthDistribution.point(_UNKNOWN_TOKENS),
+        prompt_tokens=max(len(prompt_text(args)) / _CHARACTERS_PER_TOKEN, 1.0),
+        waited_s=waited_s,
+    )
+
+
+def _two_of(replicas: list[RunningReplica]) -> list[RunningReplica]:
+    """Ray takes the one with the shorter queue."""
+    return random.sample(replicas, min(len(replicas), 2))

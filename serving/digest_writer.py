@@ -1,0 +1,39 @@
+"""An engine's reports of how it is, at a bounded rate."""
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from scheduler.driver import Driver
+from scheduler.placement.digest import Digest
+from serving.digest_file import EngineReport, write_report
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class DigestWriter:
+    """Writes ``path`` at most once in ``period_s``, and nothing before a latency model is there."""
+
+    path: Path
+    period_s: float
+    _due_s: float = -math.inf
+    _serial: int = 0
+    _broken: bool = False
+
+    def look(self, driver: Driver, *, now_s: float, kv_tokens_free: int) -> None:
+        """Report if it is time. Cost: 0.3 ms with 100 requests then, 50 ns otherwise."""
+        if now_s < self._due_s or driver.latency is None:
+            return
+        self._due_s = now_s + self.period_s
+        self._serial += 1
+        snapshot = driver.snapshot(now_s=now_s, kv_tokens_free=kv_tokens_free)
+        report = EngineReport(self._serial, driver.untrained, driver.fallbacks, Digest.of(snapshot))
+        try:
+            write_report(self.path, report)
+        except OSError as error:
+            # Routers do without; a full disk must not stop an engine.
+            if not self._broken:
+                logger.warning("no digests for routers: %s (%s); logged once", self.path, error)
+            self._broken = True

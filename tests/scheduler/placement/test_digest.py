@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from placed_engines import Live, digest, newcomer, running, snapshot
+
+from predictor.errors import InputError
+from scheduler.latency import StepLatency
+from scheduler.placement.choice import prefill_seconds, token_seconds
+from scheduler.placement.digest import PLACES, SIZE, Digest, Item, places
+
+ENGINE = StepLatency.linear(
+    step_s=0.03, decode_s=1e-3, context_token_s=1e-7, prompt_token_s=1e-3, squared_token_s=1e-7
+)
+
+
+def turns(found):
+    return found.values[Item.TURNS : Item.TURNS + PLACES]
+
+
+def tolls(found):
+    return found.values[Item.TOLLS :]
+
+
+def test_an_idle_engine_serves_at_once_and_nobody_minds():
+    found = digest(latency=ENGINE)
+    assert not turns(found).any()
+    assert not tolls(found).any()
+    assert found.values[Item.LIVE] == found.values[Item.SERVICE_S] == 0
+
+
+def test_its_costs_are_those_of_the_latency_model():
+    values = digest(latency=ENGINE).values
+    assert prefill_seconds(values, 500.0) == pytest.approx(0.5 + 1e-7 * 500**2)
+    assert token_seconds(values, 1.0, 1000.0) == pytest.approx(0.03 + 1e-3 + 1e-4)
+
+
+def test_further_back_is_later_and_costs_the_others_less():
+    found = digest(running(), running(), *[Live(tokens=300) for _ in range(20)])
+    assert (np.diff(turns(found)) >= 0).all()
+    assert turns(found)[0] < turns(found)[-1]
+    assert tolls(found)[0] > tolls(found)[-1] == 0.0
+
+
+def test_places_double_up_to_the_end():
+    assert places(0).tolist() == [0] * PLACES
+    assert places(5).tolist() == [0, 1, 2, 4, *[5] * (PLACES - 4)]
+    assert places(10_000).tolist()[-2:] == [512, 10_000]
+
+
+@given(
+    st.lists(
+        st.builds(
+            Live,
+            tokens=st.integers(1, 2000),
+            running=st.booleans(),
+            prompt=st.integers(1, 1500),
+        ),
+        max_size=40,
+    ),
+    st.integers(1, 64),
+)
+def test_whatever_lives_on_it_every_number_is_finite_and_none_below_zero(live, slots):
+    found = digest(*live, slots=slots, latency=ENGINE)
+    assert np.isfinite(found.values).all()
+    assert (found.values >= 0).all()
+    assert found.values[Item.LIVE] == len(live)
+
+
+def test_bytes_there_and_back():
+    found = digest(running(), Live())
+    again = Digest.from_bytes(found.to_bytes())
+    np.testing.assert_array_equal(again.values, found.values)
+    assert len(found.to_bytes()) == 8 * SIZE
+
+
+@pytest.mark.parametrize("raw", [b"", b"x" * 8, np.full(SIZE, np.nan).tobytes()])
+def test_what_another_release_wrote_is_refused(raw):
+    with pytest.raises(InputError, match="same release"):
+        Digest.from_bytes(raw)
+
+
+def test_a_snapshot_is_only_read():
+    seen = snapshot(running(), Live())
+    before = seen.waiting.values.copy()
+    Digest.of(seen)
+    np.testing.assert_array_equal(seen.waiting.values, before)
+    assert newcomer().mean_tokens == 100
