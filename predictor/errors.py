@@ -15,7 +15,7 @@ SlotwiseError
 ├── SnapshotError           the tracker was told something impossible of a request
 ├── SimulationError         a simulated engine cannot go on
 ├── EngineError             the engine did not start, died, or its port is taken
-└── ClusterError            a Ray cluster cannot be reached, lacks resources, or disagrees
+└── ClusterError            a Ray cluster is not there, does not let us in or is too small
 """
 
 
@@ -80,4 +80,4 @@ class EngineError(SlotwiseError):
 
 
 class ClusterError(SlotwiseError):
-    """A Ray cluster cannot be reached, lacks resources, or its parts disagree."""
+    """A Ray cluster is not there, does not let us in or is too small."""

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = {"torch", "vllm", "transformers", "lightgbm", "sklearn", "fastapi", "mlflow", "plotly"}
+HEAVY = {
+    "torch", "vllm", "transformers", "lightgbm", "sklearn", "fastapi", "mlflow", "plotly", "ray",
+}  # fmt: skip
 
 
 def loaded_by(statement: str) -> set[str]:

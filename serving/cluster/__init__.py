@@ -1,1 +1,1 @@
-"""Several engines behind one address, on Ray Serve."""
+"""Slotwise on a Ray cluster."""
