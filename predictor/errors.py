@@ -15,7 +15,7 @@ SlotwiseError
 ├── SnapshotError           the tracker was told something impossible of a request
 ├── SimulationError         a simulated engine cannot go on
 ├── EngineError             the engine did not start, died, or its port is taken
-└── ClusterError            a Ray cluster is not there, does not let us in or is too small
+└── ClusterError            a Ray cluster is not there, lets nobody in, lacks room or disagrees
 """
 
 
@@ -80,4 +80,4 @@ class EngineError(SlotwiseError):
 
 
 class ClusterError(SlotwiseError):
-    """A Ray cluster is not there, does not let us in or is too small."""
+    """A Ray cluster is not there, lets nobody in, lacks room, or its parts disagree."""

@@ -5,9 +5,12 @@ import numpy as np
 from predictor.distribution import LengthDistribution, log_edges
 from scheduler.latency import StepLatency, StepWork
 from scheduler.latency_fitter import LatencyFitter
+from scheduler.placement.choice import Candidate
+from scheduler.placement.digest import Digest
+from scheduler.placement.fleet import Fleet
 from scheduler.registry import create_policy
 from scheduler.slo import Slo
-from scheduler.snapshot import Limits
+from scheduler.snapshot import Limits, Snapshot
 from scheduler.tracker import Arrival, Tracker
 
 # Enough that every kernel of every policy has something to do.
@@ -22,7 +25,26 @@ def warm_up(policy_name: str) -> None:
     Numba compiles on the first call (seconds) and loads from its cache afterwards.
     """
     policy = create_policy(policy_name)
-    # Two run, one of them with tokens out, and a third could begin: steps are sized, too.
+    snapshot = _made_up()
+    plan = policy.plan(snapshot, None)
+    policy.step(snapshot, plan)
+    if plan is not None:
+        policy.plan(snapshot, plan)
+    _warm_up_fitter()
+
+
+def warm_up_placement() -> None:
+    """The same for a digest, and for the choice among engines."""
+    fleet, digest = Fleet[int](), Digest.of(_made_up())
+    candidate = Candidate.of(Slo(e2e_s=30.0), LengthDistribution.point(100), prompt_tokens=32)
+    for engine in range(2):
+        fleet.update(engine, digest, made_s=0.0)
+        fleet.placed(engine, candidate, now_s=0.0)
+    fleet.ranks([0, 1], candidate, now_s=0.1)
+
+
+def _made_up() -> Snapshot:
+    """Two run, one of them with tokens out, and a third could begin: steps are sized, too."""
     tracker = Tracker(limits=Limits(max_num_seqs=3, max_batched_tokens=512, kv_tokens=10_000))
     edges = log_edges(max_tokens=512, bins=16)
     flat = np.full(len(edges) - 1, 1 / (len(edges) - 1))
@@ -36,12 +58,7 @@ def warm_up(policy_name: str) -> None:
         if number < 2:
             tracker.scheduled({name: 32})
     tracker.tokens({"0": 3}, 1.0)
-    snapshot = tracker.snapshot(now_s=float(_REQUESTS), latency=_SOME_LATENCY)
-    plan = policy.plan(snapshot, None)
-    policy.step(snapshot, plan)
-    if plan is not None:
-        policy.plan(snapshot, plan)
-    _warm_up_fitter()
+    return tracker.snapshot(now_s=float(_REQUESTS), latency=_SOME_LATENCY)
 
 
 def _warm_up_fitter() -> None:

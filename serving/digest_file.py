@@ -32,7 +32,8 @@ class EngineReport:
         """Raises ``InputError`` for what is none."""
         if len(raw) < _HEAD.size:
             raise InputError(f"a report of {len(raw)} bytes is none: run one release everywhere")
-        return cls(*_HEAD.unpack_from(raw), Digest.from_bytes(raw[_HEAD.size :]))
+        serial, untrained, fallbacks = _HEAD.unpack_from(raw)
+        return cls(serial, untrained, fallbacks, Digest.from_bytes(raw[_HEAD.size :]))
 
 
 def write_report(path: Path, report: EngineReport) -> None:

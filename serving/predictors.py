@@ -33,6 +33,24 @@ def predictor_folder(name: str) -> Iterator[Path]:
         raise ArtifactError(f"predictor {name!r}: no such folder; {_KNOWN}")
 
 
+def predictor_stamp(name: str) -> str:
+    """Differs whenever :func:`predictor_folder` would give other files; cheap to ask.
+
+    Raises ``ArtifactError`` where the registry cannot say.
+    """
+    if Path(name).is_dir():
+        index = Path(name) / "artifact.json"
+        return str(index.stat().st_mtime_ns) if index.is_file() else "none"
+    if name == PACKAGED:
+        return PACKAGED
+    from training.registry import Registry  # noqa: PLC0415 - MLflow is an optional extra
+
+    try:
+        return Registry().number_of(name)
+    except RegistryError as error:
+        raise ArtifactError(f"predictor {name!r}: {error}") from error
+
+
 @contextmanager
 def _registered(name: str) -> Iterator[Path]:
     from training.registry import Registry  # noqa: PLC0415 - MLflow is an optional extra

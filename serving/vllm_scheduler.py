@@ -19,7 +19,7 @@ from scheduler.latency import StepWork
 from scheduler.registry import create_policy
 from scheduler.snapshot import Ints, Limits
 from scheduler.tracker import Arrival
-from scheduler.warmup import warm_up
+from scheduler.warmup import warm_up, warm_up_placement
 from serving.digest_writer import DigestWriter
 from serving.line_log import LineLog
 from serving.priors import ClassPriors
@@ -227,7 +227,10 @@ class SlotwiseScheduler(TimedScheduler):
 
     def _new_digests(self) -> DigestWriter | None:
         path = self.settings.digest_file
-        return None if path is None else DigestWriter(path, self.settings.digest_period_ms / 1e3)
+        if path is None:
+            return None
+        warm_up_placement()
+        return DigestWriter(path, self.settings.digest_period_ms / 1e3)
 
     def _note(self, decision: StepDecision) -> None:
         """Keep what would have been done; vLLM does what it does."""

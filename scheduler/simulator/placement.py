@@ -4,6 +4,7 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from predictor.errors import InputError
@@ -129,11 +130,22 @@ def _up_to(engines: Sequence[SimulatedEngine], now_s: float) -> None:
         engine.run_until(now_s)
 
 
-_PLACEMENTS: dict[str, Callable[[], Placement]] = {
-    "round-robin": RoundRobin,
-    "least-requests": LeastRequests,
-    "free-memory": MostFreeMemory,
-    "slo-gain": SloGain,
+@dataclass(frozen=True, slots=True)
+class PlacementSettings:
+    """``digest_period_s`` and ``digest_delay_s`` of :class:`SloGain`; the others need none."""
+
+    name: str = "slo-gain"
+    digest_period_s: float = 0.0
+    digest_delay_s: float = 0.0
+
+
+_PLACEMENTS: dict[str, Callable[[PlacementSettings], Placement]] = {
+    "round-robin": lambda _: RoundRobin(),
+    "least-requests": lambda _: LeastRequests(),
+    "free-memory": lambda _: MostFreeMemory(),
+    "slo-gain": lambda settings: SloGain(
+        period_s=settings.digest_period_s, delay_s=settings.digest_delay_s
+    ),
 }
 
 
@@ -142,8 +154,14 @@ def placement_names() -> list[str]:
     return list(_PLACEMENTS)
 
 
-def create_placement(name: str) -> Placement:
-    """Return a new placement; raises ``InputError`` for an unknown name."""
-    if name not in _PLACEMENTS:
-        raise InputError(f"placement {name!r} is not known: use one of {', '.join(_PLACEMENTS)}")
-    return _PLACEMENTS[name]()
+def create_placement(settings: PlacementSettings | str) -> Placement:
+    """Return a new placement; raises ``InputError`` for an unknown name or a time below zero."""
+    if isinstance(settings, str):
+        settings = PlacementSettings(settings)
+    if settings.name not in _PLACEMENTS:
+        raise InputError(
+            f"placement {settings.name!r} is not known: use one of {', '.join(_PLACEMENTS)}"
+        )
+    if min(settings.digest_period_s, settings.digest_delay_s) < 0:
+        raise InputError("digests cannot have a period or a delay below zero")
+    return _PLACEMENTS[settings.name](settings)

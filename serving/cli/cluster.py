@@ -122,10 +122,16 @@ def _config(**fields: Any) -> "ClusterConfig":
 
 
 def _own_variables() -> dict[str, str]:
-    """``SLOTWISE_*`` of this process: the fleet's processes are started by others."""
+    """``SLOTWISE_*`` of this process: the fleet's processes are started by others.
+
+    But no secret: what is passed on can be read on Ray's dashboard. A Ray that is started here
+    has this environment anyway; the nodes of another are given theirs.
+    """
+    from serving.cluster.config import SECRETS  # noqa: PLC0415
+
     prefix = "SLOTWISE_"
     found = {k.removeprefix(prefix).lower(): v for k, v in os.environ.items() if prefix in k}
-    return {name: value for name, value in found.items() if name not in ("config", "data")}
+    return {k: v for k, v in found.items() if k not in {"config", "data", *SECRETS}}
 
 
 def _own_accelerator() -> str:

@@ -27,6 +27,8 @@ _SEQS = "Sequences run at once; default: the profile's."
 _KV = "KV memory in tokens; default: the profile's."
 _SLOS = "File with SLO classes; default: code (e2e 30 s), chat (TTFT 5 s, TPOT 100 ms)."
 _STEP_LOG = "Read the steps of an engine that ran with SLOTWISE_STEP_LOG, instead of starting one."
+_PERIOD = "Instances say how they are this often; 0: whenever a request comes (slo-gain)."
+_DELAY = "And are heard so much later."
 _RUN_DIR = "Folder with requests.jsonl, meta.json and profile/."
 
 Policies = Annotated[str, typer.Option(help=_POLICIES)]
@@ -34,6 +36,8 @@ Trace = Annotated[list[str] | None, typer.Option(help=_TRACE)]
 Workload = Annotated[str | None, typer.Option(help=_WORKLOAD)]
 Profiles = Annotated[list[str], typer.Option("--engine-profile", help=_PROFILE)]
 Placement = Annotated[str, typer.Option(help=_PLACEMENT)]
+DigestPeriod = Annotated[float, typer.Option(min=0.0, help=_PERIOD)]
+DigestDelay = Annotated[float, typer.Option(min=0.0, help=_DELAY)]
 Forecast = Annotated[str | None, typer.Option(help=_FORECAST)]
 Rate = Annotated[float, typer.Option(help="Requests per second of a workload.")]
 NumRequests = Annotated[int | None, typer.Option(min=1, help=_NUM)]
@@ -50,6 +54,8 @@ def simulate(
     trace: Trace = None,
     workload: Workload = None,
     placement: Placement = "slo-gain",
+    digest_period_ms: DigestPeriod = 0.0,
+    digest_delay_ms: DigestDelay = 0.0,
     forecast: Forecast = None,
     rate: Rate = 1.6,
     rate_scale: Annotated[float, typer.Option(help=_SCALE)] = 1.0,
@@ -71,6 +77,8 @@ def simulate(
         traces=tuple(trace or ()),
         workload=workload,
         placement=placement,
+        digest_period_s=digest_period_ms / 1e3,
+        digest_delay_s=digest_delay_ms / 1e3,
         forecast=forecast,
         rate=rate,
         rate_scale=rate_scale,
@@ -91,6 +99,8 @@ def capacity(
     trace: Trace = None,
     workload: Workload = None,
     placement: Placement = "slo-gain",
+    digest_period_ms: DigestPeriod = 0.0,
+    digest_delay_ms: DigestDelay = 0.0,
     forecast: Forecast = None,
     rate: Rate = 1.6,
     num_requests: NumRequests = 2000,
@@ -113,6 +123,8 @@ def capacity(
         traces=tuple(trace or ()),
         workload=workload,
         placement=placement,
+        digest_period_s=digest_period_ms / 1e3,
+        digest_delay_s=digest_delay_ms / 1e3,
         forecast=forecast,
         rate=rate,
         num_requests=num_requests,

@@ -6,6 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from predictor.errors import ConfigError
 
+# A promoted model is everywhere after this and the time that it takes to load.
+_MODEL_POLL_S = 15.0
+
+
+# What must not stand in a config file, nor be read off a dashboard.
+SECRETS = ("database_url", "api_token")
+
 
 class ClusterConfig(BaseModel):
     """The ``args`` of the application ``serving.cluster.application:build``.
@@ -46,7 +53,8 @@ class ClusterConfig(BaseModel):
 
     def variables(self) -> dict[str, str]:
         """The settings as ``SLOTWISE_*`` variables."""
-        return {f"SLOTWISE_{name.upper()}": str(value) for name, value in self.settings.items()}
+        settings = {"model_poll_s": _MODEL_POLL_S, **self.settings}
+        return {f"SLOTWISE_{name.upper()}": str(value) for name, value in settings.items()}
 
 
 def cluster_config(fields: dict[str, Any]) -> ClusterConfig:

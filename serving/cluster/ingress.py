@@ -13,6 +13,7 @@ from ray.llm._internal.serve.core.ingress.ingress import init as ray_app
 from ray.serve.llm.ingress import OpenAiIngress
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from scheduler.warmup import warm_up_placement
 from serving.cluster.metrics import ClusterMetrics
 from serving.cluster.replica import Served
 from serving.cluster.router_metrics import router_metrics
@@ -108,6 +109,8 @@ class FleetMiddleware(SlotwiseMiddleware):
     async def _start(self) -> None:
         await super()._start()
         if self._services is not None:
+            # The router lives in this process, on another loop, and must not compile there.
+            await asyncio.to_thread(warm_up_placement)
             self._metrics = ClusterMetrics(self._services)
             self._noting = asyncio.create_task(self._metrics.run())
 

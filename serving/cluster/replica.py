@@ -57,7 +57,7 @@ class WatchedRequest(RawRequestInfo):  # type: ignore[misc]
 class SlotwiseServer(LLMServer):  # type: ignore[misc]
     """Ray Serve's LLM server; its engine's digest goes to the board."""
 
-    async def __init__(self, llm_config: Any, **kwargs: Any) -> None:
+    async def __init__(self, llm_config: Any, **kwargs: Any) -> None:  # type: ignore[misc]
         settings = load_settings().settings
         context = serve.get_replica_context()
         self._rank = int(context.rank.rank)

@@ -1,6 +1,7 @@
 """Brings a fleet up on a Ray cluster, says how far it is, and takes it down again."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ def fleet(
 
     Raises ``ClusterError`` with the reason of the first part that failed.
     """
+    for name in ("ray.serve", "ray.llm"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     serve.start(http_options={"host": door.host, "port": door.port})
     application = build(config.model_dump())
     try:

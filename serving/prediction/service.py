@@ -20,6 +20,7 @@ from serving.prediction.pool import (
     UnavailableError,
 )
 from serving.prediction.process import worker_command
+from serving.prediction.watch import ModelWatch
 from serving.predictors import NO_PREDICTOR, predictor_folder
 from serving.priors import ClassPriors
 from serving.settings import Settings
@@ -71,8 +72,11 @@ class PredictionService:
         priors: ClassPriors,
         events: PredictionEvents,
         on_change: Callable[[ModelInfo], None] = lambda _: None,
+        poll_s: float = 0.0,
     ) -> None:
         self._source = source
+        self._poll_s = poll_s
+        self._watching: asyncio.Task[None] | None = None
         self._command = command
         self._config = pool
         self._deadlines = deadlines
@@ -107,6 +111,7 @@ class PredictionService:
             priors=priors,
             events=events,
             on_change=on_change,
+            poll_s=settings.model_poll_s,
         )
 
     @property
@@ -135,6 +140,9 @@ class PredictionService:
         """Load the model; a model that cannot be loaded is said and leaves the priors."""
         if self._source is None:
             return
+        if self._poll_s:
+            watch = ModelWatch(self._source, self.reload, period_s=self._poll_s)
+            self._watching = asyncio.create_task(watch.run())
         try:
             await self.reload()
         except PredictionError as error:
@@ -177,6 +185,8 @@ class PredictionService:
 
     async def stop(self) -> None:
         """End the predictor processes."""
+        if self._watching is not None:
+            self._watching.cancel()
         if self._pool is not None:
             await self._pool.stop()
             self._pool = None

@@ -24,7 +24,7 @@ def attainment(config: SimConfig, workload: SimWorkload, name: str, scale: float
     shares, latency_s = [], []
     for seed in range(config.seed, config.seed + config.seeds):
         requests = workload.requests(seed, oracle=policy.oracle, scale=scale)
-        records = run_policy(policy, profiles, requests, placement=config.placement).records
+        records = run_policy(policy, profiles, requests, placement=config.new_placement()).records
         shares.append(float(np.mean([bool(record.met) for record in records])))
         latency_s.append(float(np.mean([record.e2e_s or 0.0 for record in records])))
     return {

@@ -77,7 +77,7 @@ def capacity_rps(
 
     def violations(scale: float) -> float:
         requests = workload.requests(seed, oracle=policy.oracle, scale=scale)
-        run = run_policy(policy, profiles, requests, placement=config.placement)
+        run = run_policy(policy, profiles, requests, placement=config.new_placement())
         promised = [record for record in run.records if record.met is not None]
         if not promised:
             raise InputError("no request has a target: give --slo-config with some")
@@ -145,6 +145,8 @@ def _said(config: SimConfig) -> dict[str, Any]:
         "workload": config.workload,
         "forecast": config.forecast_kind,
         "placement": config.placement,
+        "digest_period_s": config.digest_period_s,
+        "digest_delay_s": config.digest_delay_s,
         "num_requests": config.num_requests,
         "seeds": config.seeds,
         "seed": config.seed,

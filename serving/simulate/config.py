@@ -6,7 +6,7 @@ from pathlib import Path
 
 from predictor.errors import InputError
 from scheduler.registry import PolicyName
-from scheduler.simulator.placement import create_placement
+from scheduler.simulator.placement import Placement, PlacementSettings, create_placement
 from serving.simulate.forecast import ForecastKind
 from serving.simulate.published import published_names
 
@@ -20,7 +20,8 @@ class SimConfig:
     Either ``traces`` (``FILE`` or ``CLASS=FILE``, merged by time) or a ``workload`` by name.
     ``rate_scale`` makes arrivals so many times as frequent. With ``num_requests`` each seed
     replays a stretch of that many requests, from a place in the trace that the seed chooses.
-    ``instances`` are engine profiles, one each.
+    ``instances`` are engine profiles, one each. With placement ``slo-gain`` they say how they are
+    every ``digest_period_s`` (0: whenever a request comes) and are heard ``digest_delay_s`` later.
     """
 
     policies: tuple[str, ...]
@@ -28,6 +29,8 @@ class SimConfig:
     traces: tuple[str, ...] = ()
     workload: str | None = None
     placement: str = "slo-gain"
+    digest_period_s: float = 0.0
+    digest_delay_s: float = 0.0
     forecast: str | None = None
     rate: float = 1.6
     rate_scale: float = 1.0
@@ -57,8 +60,14 @@ class SimConfig:
             raise InputError(f"workload {self.workload!r} is not known: use {', '.join(WORKLOADS)}")
         if not (0 < self.rate_scale < inf and 0 < self.rate < inf):
             raise InputError("--rate-scale and --rate must be positive, finite numbers")
-        create_placement(self.placement)
+        self.new_placement()
         ForecastKind.parse(self.forecast_kind)
+
+    def new_placement(self) -> Placement:
+        """For one run on these instances; raises ``InputError``."""
+        return create_placement(
+            PlacementSettings(self.placement, self.digest_period_s, self.digest_delay_s)
+        )
 
     @property
     def forecast_kind(self) -> str:

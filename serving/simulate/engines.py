@@ -10,7 +10,7 @@ from scheduler.driver import Driver
 from scheduler.registry import PolicyName, create_policy
 from scheduler.simulator.cluster import serve
 from scheduler.simulator.engine import SimulatedEngine
-from scheduler.simulator.placement import create_placement
+from scheduler.simulator.placement import Placement
 from scheduler.simulator.profiles import EngineProfile
 from scheduler.simulator.request import SimOutcome, SimRequest
 from scheduler.simulator.state import Log
@@ -27,13 +27,12 @@ def run_policy(
     profiles: Sequence[EngineProfile],
     requests: Sequence[SimRequest],
     *,
-    placement: str,
+    placement: Placement | None = None,
     on_arrival: Callable[[int], None] | None = None,
 ) -> PolicyRun:
-    """Serve the requests; deterministic."""
+    """Serve the requests; deterministic. Several profiles need a ``placement``."""
     engines = [_engine(policy, profile, k) for k, profile in enumerate(profiles)]
-    chooser = create_placement(placement) if len(engines) > 1 else None
-    outcomes = serve(engines, requests, chooser, on_arrival=on_arrival)
+    outcomes = serve(engines, requests, placement, on_arrival=on_arrival)
     steps = np.concatenate([engine.steps() for engine in engines])
     return PolicyRun(
         policy=policy.full,

@@ -47,7 +47,7 @@ def run_simulation(config: SimConfig, console: Console) -> None:
                     policy,
                     profiles,
                     requests,
-                    placement=config.placement,
+                    placement=config.new_placement(),
                     on_arrival=partial(_completed, bars, bar),
                 )
                 runs[name].append(run)

@@ -104,9 +104,7 @@ def test_what_was_sent_since_delays_the_next_and_takes_the_slots():
     engine = digest(running(), slots=2)
     candidate = newcomer(Slo(ttft_s=1.0))
     nobody, prefilling, held = [0, 0, 0, 0], [1, 2.0, 0, 0], [1, 0, 60.0, 0]
-    found, wait_s = judged(
-        [engine] * 3, candidate, sent=[nobody, prefilling, held], done_worth=0.0
-    )
+    found, wait_s = judged([engine] * 3, candidate, sent=[nobody, prefilling, held], done_worth=0.0)
     assert found[0] > 0.9
     assert found[1] == found[2] == 0.0
     assert wait_s[1] > wait_s[0]

@@ -7,13 +7,11 @@ from scheduler.driver import Driver
 from scheduler.registry import create_policy
 from scheduler.simulator.cluster import serve
 from scheduler.simulator.engine import SimulatedEngine
-from scheduler.simulator.placement import create_placement, placement_names
+from scheduler.simulator.placement import SloGain, create_placement, placement_names
 from scheduler.simulator.profiles import load_profile
 from scheduler.simulator.request import SimRequest
 from scheduler.slo import Slo
-from scheduler.slots.gain import Prospect
-from scheduler.snapshot import Column, Limits
-from scheduler.tracker import Tracker
+from scheduler.snapshot import Limits
 
 CODE, CHAT = Slo(e2e_s=8.0), Slo(ttft_s=0.5, tpot_s=0.05)
 LIMITS = Limits(max_num_seqs=4, max_batched_tokens=512, kv_tokens=16_000)
@@ -95,11 +93,7 @@ def test_slo_gain_prefers_the_fast_engine(slow):
     assert create_placement("slo-gain").choose(new, engines) == 1 - slow
 
 
-def test_slo_gain_takes_the_least_loaded_of_equals(monkeypatch):
-    monkeypatch.setattr(
-        "scheduler.simulator.placement.prospects",
-        lambda snapshots: [Prospect(0.0, float(len(seen.waiting))) for seen in snapshots],
-    )
+def test_slo_gain_takes_the_least_loaded_of_equals():
     engines = [make_engine(policy="slotwise") for _ in range(3)]
     for engine, count in zip(engines, (2, 1, 2), strict=True):
         load(engine, count)
@@ -135,38 +129,27 @@ def test_an_unknown_placement_is_named():
         create_placement("best")
 
 
-def test_a_preview_shows_the_guest_last_and_changes_nothing(latency, arrival):
-    tracker = Tracker(limits=LIMITS, capacity=8)
-    for number in range(7):
-        tracker.arrived(arrival(f"r{number}", arrival_s=float(number)))
-    tracker.scheduled({"r0": 10})
+def test_old_news_is_worse_than_fresh_and_better_than_none():
+    def attainment(placement):
+        rng = np.random.default_rng(5)
+        requests = [
+            make_request(
+                n, float(at), prompt=int(rng.integers(50, 800)), output=int(rng.integers(20, 400))
+            )
+            for n, at in enumerate(np.sort(rng.uniform(0, 20, 160)))
+        ]
+        engines = [make_engine(CARD.slower(1 + 2 * k), policy="slotwise") for k in range(3)]
+        return np.mean([o.met for o in serve(engines, requests, placement)])
 
-    def picture():
-        snapshot = tracker.snapshot(now_s=9.0, latency=latency)
-        return snapshot.waiting.values.tolist(), snapshot.running.handle.tolist()
-
-    before, version = picture(), tracker.version
-    # It came before all the others, and still stands behind them.
-    guest = arrival("guest", arrival_s=-1.0, prompt_tokens=77)
-    shown = tracker.preview(guest, now_s=9.0, latency=latency)
-    assert len(shown.waiting) == 7
-    assert shown.waiting.prompt_tokens.tolist() == [100.0] * 6 + [77.0]
-    assert shown.waiting.arrival_s[-1] == -1.0
-    guest_row = int(shown.waiting.handle[-1])
-    assert shown.lengths.edges[guest_row, -1] == guest.lengths.edges[-1]
-    assert tracker.version == version
-    assert tracker.arrivals == tracker.waiting + 1 == 7
-    assert "guest" not in tracker
-    assert picture()[1] == before[1]
-    np.testing.assert_array_equal(picture()[0], before[0])
+    fresh = attainment(SloGain())
+    assert fresh >= attainment(SloGain(period_s=0.1, delay_s=2.0))
+    assert fresh > attainment(create_placement("round-robin")) + 0.05
 
 
-def test_a_guest_takes_no_handle_from_those_who_arrive(latency, arrival):
-    tracker = Tracker(limits=LIMITS, capacity=4)
-    handles = []
-    for number in range(12):
-        guest = tracker.preview(arrival("guest", prompt_tokens=7), now_s=0.0, latency=latency)
-        assert int(guest.waiting.handle[-1]) not in handles
-        handles.append(tracker.arrived(arrival(f"r{number}", prompt_tokens=100 + number)))
-    shown = tracker.snapshot(now_s=0.0, latency=latency)
-    assert sorted(shown.waiting.values[Column.PROMPT_TOKENS]) == [100.0 + n for n in range(12)]
+def test_digests_are_published_at_their_period():
+    placement = SloGain(period_s=0.5, delay_s=0.1)
+    engines = [make_engine() for _ in range(4)]
+    serve(engines, [make_request(n, 0.01 + n) for n in range(5)], placement)
+    # At 0, 0.5, ... 4.0 s by the first, and as often by the others in between.
+    assert placement.published == 33
+    assert len(placement.choice_s) == 5

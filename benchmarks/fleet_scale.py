@@ -1,0 +1,205 @@
+"""Placement on 4 to 1,024 simulated instances: attainment, capacity, router time, old digests.
+
+python benchmarks/fleet_scale.py [--sizes 4,16,64,256,1024] [--cards h100,a100,l40s]
+    [--requests-each 60] [--age-sizes 16,64] [--period-ms 100] --output FILE
+
+Of the cards in turn, Llama-3.1-8B on each, 64 slots; chat and summaries of the `mixed-v1` workload,
+Poisson arrivals, lengths forecast with log-normal noise of sigma 0.5, policy `slotwise`. A card's
+capacity alone is the highest rate at which 95 % of the promises are kept, over as many requests as
+a fleet of its kind gets; a fleet's is beside the sum of those.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from scheduler.registry import PolicyName
+from scheduler.simulator.placement import SloGain, create_placement
+from scheduler.simulator.profiles import EngineProfile
+from serving.simulate.config import SimConfig
+from serving.simulate.engines import run_policy
+from serving.simulate.run import engine_profiles
+from serving.simulate.workload import SimWorkload
+
+_POLICY = PolicyName.parse("slotwise")
+_GOAL = 0.95
+_SLOTS = 64
+_STEPS = 6
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Instances and how many requests each is to serve on average."""
+
+    cards: tuple[str, ...]
+    requests_each: int
+
+    @property
+    def config(self) -> SimConfig:
+        """As ``slotwise simulate`` would have it."""
+        return SimConfig(
+            policies=(_POLICY.full,),
+            instances=tuple(f"{card}-llama-3.1-8b" for card in self.cards),
+            workload="mixed-v1",
+            forecast="noise:0.5",
+            rate=1.0,
+            num_requests=self.requests_each * len(self.cards),
+            max_num_seqs=_SLOTS,
+        )
+
+    @property
+    def profiles(self) -> list[EngineProfile]:
+        """Of the instances."""
+        return engine_profiles(self.config)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a fleet."""
+
+    attainment: float
+    duration_s: float
+    wall_s: float
+    digests: int
+    choice_s: tuple[float, ...]
+
+    def figures(self) -> dict[str, Any]:
+        """For the result file."""
+        found: dict[str, Any] = {"slo_attainment": self.attainment, "wall_s": self.wall_s}
+        if self.choice_s:
+            times_us = 1e6 * np.array(self.choice_s)
+            found["router_us"] = {
+                "p50": float(np.percentile(times_us, 50)),
+                "p99": float(np.percentile(times_us, 99)),
+            }
+            found["digests_per_s"] = self.digests / self.duration_s
+        return found
+
+
+def run(fleet: Fleet, rate: float, *, placement: Any, seed: int = 0) -> Run:
+    """Serve the fleet's requests at so many a second in all."""
+    workload = SimWorkload(fleet.config, Console(quiet=True))
+    requests = workload.requests(seed, oracle=False, scale=rate)
+    began_s = time.perf_counter()
+    found = run_policy(_POLICY, fleet.profiles, requests, placement=placement)
+    ours = isinstance(placement, SloGain)
+    return Run(
+        attainment=float(np.mean([bool(record.met) for record in found.records])),
+        duration_s=max(request.arrival_s for request in requests),
+        wall_s=time.perf_counter() - began_s,
+        digests=placement.published if ours else 0,
+        choice_s=tuple(placement.choice_s) if ours else (),
+    )
+
+
+def alone(card: str, rate: float, *, requests_each: int, repeats: int) -> float:
+    """Attainment of one instance, over so many independent runs."""
+    fleet = Fleet((card,), requests_each)
+    return float(
+        np.mean([run(fleet, rate, placement=None, seed=k).attainment for k in range(repeats)])
+    )
+
+
+def capacity(attained: Any, low: float, high: float) -> float:
+    """The highest rate at which ``attained(rate)`` reaches the goal, by bisection."""
+    for _ in range(_STEPS):
+        rate = (low + high) / 2
+        low, high = (rate, high) if attained(rate) >= _GOAL else (low, rate)
+    return low
+
+
+def single_capacities(
+    cards: Sequence[str], *, requests_each: int, repeats: int
+) -> dict[str, float]:
+    """Of one instance of each card, in requests per second."""
+    found = {}
+    for card in dict.fromkeys(cards):
+        found[card] = capacity(
+            lambda rate, card=card: alone(card, rate, requests_each=requests_each, repeats=repeats),
+            0.0,
+            32.0,
+        )
+        print(f"{card} alone: {found[card]:.2f} requests/s", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--sizes", default="4,16,64,256,1024")
+    parser.add_argument("--cards", default="h100,a100,l40s")
+    parser.add_argument("--requests-each", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=24, help="runs of a card alone")
+    parser.add_argument("--age-sizes", default="16,64")
+    parser.add_argument("--ages-ms", default="0,100,250,500,1000,2000")
+    parser.add_argument("--age-seeds", type=int, default=3)
+    parser.add_argument("--period-ms", type=float, default=100.0)
+    parser.add_argument("--output", type=Path, required=True)
+    a = parser.parse_args()
+    cards = a.cards.split(",")
+    period_s = a.period_ms / 1e3
+    singles = single_capacities(cards, requests_each=a.requests_each, repeats=a.repeats)
+    document: dict[str, Any] = {
+        "config": {**vars(a), "output": a.output.name, "goal": _GOAL, "slots": _SLOTS},
+        "single_capacity_rps": singles,
+        "sizes": {},
+        "ages": {},
+    }
+
+    def fleet_of(size: int) -> tuple[Fleet, float]:
+        chosen = tuple(cards[k % len(cards)] for k in range(size))
+        return Fleet(chosen, a.requests_each), sum(singles[card] for card in chosen)
+
+    for size in map(int, a.sizes.split(",")):
+        fleet, nominal_rps = fleet_of(size)
+        at_nominal = {
+            name: run(fleet, nominal_rps, placement=placement).figures()
+            for name, placement in (
+                ("slo-gain", SloGain(period_s=period_s, delay_s=0.01)),
+                ("round-robin", create_placement("round-robin")),
+            )
+        }
+        best_rps = capacity(
+            lambda rate, fleet=fleet: (
+                run(fleet, rate, placement=SloGain(period_s=period_s, delay_s=0.01)).attainment
+            ),
+            0.7 * nominal_rps,
+            1.4 * nominal_rps,
+        )
+        document["sizes"][str(size)] = {
+            "sum_of_singles_rps": nominal_rps,
+            "capacity_rps": best_rps,
+            "capacity_share": best_rps / nominal_rps,
+            "at_sum_of_singles": at_nominal,
+        }
+        print(size, json.dumps(document["sizes"][str(size)]), flush=True)
+        a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for size in map(int, filter(None, a.age_sizes.split(","))):
+        fleet, nominal_rps = fleet_of(size)
+        by_age: dict[str, Any] = {}
+        for age_ms in map(float, a.ages_ms.split(",")):
+            shares = [
+                run(
+                    fleet,
+                    nominal_rps,
+                    placement=SloGain(period_s=period_s, delay_s=age_ms / 1e3),
+                    seed=seed,
+                ).attainment
+                for seed in range(a.age_seeds)
+            ]
+            by_age[f"{age_ms:g}"] = {"slo_attainment": float(np.mean(shares)), "by_seed": shares}
+        document["ages"][str(size)] = by_age
+        print(size, json.dumps(by_age), flush=True)
+        a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+import pytest
+import yaml
+
+from predictor.errors import ConfigError
+from serving.cluster.config import cluster_config
+from serving.cluster.serve_config import serve_config
+
+
+def test_what_a_fleet_takes():
+    config = cluster_config({"model": "m", "replicas": 3, "ingress_replicas": 2})
+    assert (config.cpus, config.gpus) == (8.0, 3.0)
+    assert cluster_config({"model": "m", "accelerator": "cpu"}).gpus == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"model": ""}, "model"),
+        ({"model": "m", "replicas": 0}, "replicas"),
+        ({"model": "m", "router": "best"}, "router"),
+        ({"model": "m", "speed": 1}, "speed"),
+    ],
+)
+def test_a_wrong_field_is_named(fields, named):
+    with pytest.raises(ConfigError, match=f"cluster: {named}"):
+        cluster_config(fields)
+
+
+def test_settings_become_variables_and_promoted_models_are_looked_for():
+    variables = cluster_config({"model": "m", "settings": {"policy": "fcfs"}}).variables()
+    assert variables["SLOTWISE_POLICY"] == "fcfs"
+    assert float(variables["SLOTWISE_MODEL_POLL_S"]) > 0
+    still = cluster_config({"model": "m", "settings": {"model_poll_s": 0}}).variables()
+    assert still["SLOTWISE_MODEL_POLL_S"] == "0"
+
+
+def test_the_serve_config_reads_back():
+    config = cluster_config({"model": "m", "replicas": 4, "engine": {"max_num_seqs": 64}})
+    document = yaml.safe_load(serve_config(config, host="0.0.0.0", port=80))
+    (application,) = document["applications"]
+    assert application["import_path"] == "serving.cluster.application:build"
+    assert cluster_config(application["args"]) == config
+    assert document["http_options"] == {"host": "0.0.0.0", "port": 80}
+
+
+def test_a_secret_is_not_written():
+    config = cluster_config({"model": "m", "settings": {"database_url": "postgresql://u:p@h/d"}})
+    with pytest.raises(ConfigError, match="SLOTWISE_DATABASE_URL") as refused:
+        serve_config(config, host="0.0.0.0", port=80)
+    assert "u:p" not in str(refused.value)

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from scheduler.placement.digest import SIZE, Digest, Item
+from serving.cluster.reporter import HEARTBEAT_S, Reporter
+from serving.digest_file import EngineReport, write_report
+
+
+class World:
+    """A reporter, what it posted, its clock and its engine."""
+
+    def __init__(self, path):
+        self.now_s, self.posted, self.dead = 0.0, [], False
+        self.path = path
+        self.reporter = Reporter(
+            path=path,
+            replica="r",
+            rank=3,
+            model="m",
+            period_s=0.1,
+            hang_s=10.0,
+            post=self.post,
+            alive=self.alive,
+            clock=lambda: self.now_s,
+        )
+
+    async def post(self, report):
+        self.posted.append(report)
+
+    async def alive(self):
+        if self.dead:
+            raise RuntimeError("engine core gone")
+
+    def engine_says(self, serial, live=2.0):
+        values = np.zeros(SIZE)
+        values[Item.LIVE] = live
+        values[Item.KV_FREE], values[Item.KV_USED] = 70, 30
+        write_report(self.path, EngineReport(serial, 5, 1, Digest(values)))
+
+    async def look(self, passed_s=0.0):
+        self.now_s += passed_s
+        await self.reporter.look()
+        return self.posted[-1] if self.posted else None
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path / "digest")
+
+
+async def test_before_the_first_report_it_is_there_and_well(world):
+    said = await world.look()
+    assert (said.rank, said.digest, said.healthy) == (3, None, True)
+
+
+async def test_what_an_engine_says_is_passed_on_once_with_its_age(world):
+    world.reporter.entered()
+    world.engine_says(1)
+    said = await world.look()
+    assert Digest.from_bytes(said.digest).values[Item.LIVE] == 2
+    assert (said.untrained, said.fallbacks, said.age_s) == (5, 1, 0.0)
+    await world.look(0.1)
+    assert len(world.posted) == 1
+    world.engine_says(2, live=3.0)
+    await world.look(0.1)
+    assert len(world.posted) == 2
+
+
+async def test_a_heartbeat_says_how_old_it_is(world):
+    world.reporter.entered()
+    world.engine_says(1)
+    await world.look()
+    said = await world.look(HEARTBEAT_S + 0.1)
+    assert said.age_s == pytest.approx(HEARTBEAT_S + 0.1)
+    assert len(world.posted) == 2
+
+
+async def test_an_idle_engine_says_nothing_and_counts_as_idle_now(world):
+    world.engine_says(1)
+    said = await world.look(5.0)
+    values = Digest.from_bytes(said.digest).values
+    assert said.age_s == 0.0
+    assert (values[Item.LIVE], values[Item.KV_FREE]) == (0, 100)
+    assert said.healthy
+
+
+async def test_an_engine_that_owes_an_answer_and_says_nothing_hangs(world):
+    world.engine_says(1)
+    await world.look()
+    world.now_s += 100
+    world.reporter.entered()
+    assert not world.reporter.hangs
+    world.now_s += 10.1
+    assert world.reporter.hangs
+    assert not (await world.look()).healthy
+    world.engine_says(2)
+    assert (await world.look()).healthy
+
+
+async def test_a_dead_engine_is_not_healthy(world):
+    world.dead = True
+    assert not (await world.look()).healthy
+
+
+async def test_a_request_that_left_owes_nothing(world):
+    world.engine_says(1)
+    world.reporter.entered()
+    await world.look()
+    world.reporter.left()
+    world.now_s += 100
+    assert not world.reporter.hangs
