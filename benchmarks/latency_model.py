@@ -78,9 +78,7 @@ def simulated(profile: str, workload: str, rate: float) -> Floats:
         num_requests=_SIMULATED,
     )
     requests = SimWorkload(config, Console(quiet=True)).requests(0, oracle=False, scale=1.0)
-    run = run_policy(
-        PolicyName.parse("slotwise"), [load_profile(profile)], requests, placement="round-robin"
-    )
+    run = run_policy(PolicyName.parse("slotwise"), [load_profile(profile)], requests)
     return table(profile, run.steps)
 
 

@@ -107,9 +107,7 @@ def wave_requests(profile: str, low_rps: float, seed: int) -> list[SimRequest]:
 
 def wave_violations(profile: str, name: str, low_rps: float, seed: int) -> float:
     requests = wave_requests(profile, low_rps, seed)
-    run = run_policy(
-        PolicyName.parse(name), [load_profile(profile)], requests, placement="round-robin"
-    )
+    run = run_policy(PolicyName.parse(name), [load_profile(profile)], requests)
     return float(np.mean([not record.met for record in run.records]))
 
 

@@ -23,7 +23,9 @@ def serve(
     """
     by_arrival = sorted(requests, key=lambda request: request.arrival_s)
     for count, request in enumerate(by_arrival, 1):
-        chosen = 0 if placement is None else placement.choose(request, engines)
+        chosen = 0
+        if placement is not None and len(engines) > 1:
+            chosen = placement.choose(request, engines)
         engines[chosen].run_until(request.arrival_s)
         engines[chosen].submit(request)
         if on_arrival is not None:

@@ -1,7 +1,9 @@
 """``slotwise cluster``: several engines behind one address, on Ray."""
 
+import contextlib
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,13 +70,17 @@ def serve(
         settings={**_own_variables(), **_pairs(setting, "--set")},
     )
     check(config)
+    # What ends us takes the fleet down first, however it is told to.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with connect(address, cpus=config.cpus, gpus=config.gpus):
         from serving.cluster.serve import Door, fleet  # noqa: PLC0415 - takes seconds
 
         door = Door(host, port)
         with fleet(config, door, console=console, timeout_s=start_timeout):
             console.print(f"serving {config.served_name} at {door.url}", highlight=False)
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
 
 
 @app.command()

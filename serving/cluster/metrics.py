@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from serving.cluster.board import IngressNote, Overview
-from serving.cluster.board_actor import board
+from serving.cluster.board_actor import BoardLink
 from serving.cluster.router_metrics import router_metrics
 from serving.middleware.services import MiddlewareServices
 
@@ -30,6 +30,7 @@ class ClusterMetrics:
 
     def __init__(self, services: MiddlewareServices) -> None:
         self._services = services
+        self._board = BoardLink()
         self._name = uuid.uuid4().hex[:8]
 
     async def run(self) -> None:
@@ -42,8 +43,9 @@ class ClusterMetrics:
         """The text that Prometheus reads; of this ingress alone while the board is away."""
         await self._post()
         try:
-            overview = await board().overview.remote()
+            overview = await self._board.actor.overview.remote()
         except ray.exceptions.RayError as error:
+            self._board.lost()
             logger.warning("metrics of this ingress alone: the board does not answer (%s)", error)
             overview = Overview((), (self._note(),), 0.0, 0.0)
         registry = CollectorRegistry()
@@ -52,8 +54,9 @@ class ClusterMetrics:
 
     async def _post(self) -> None:
         try:
-            await board().note.remote(self._note())
+            await self._board.actor.note.remote(self._note())
         except ray.exceptions.RayError as error:
+            self._board.lost()
             logger.debug("the board does not answer: %s", error)
 
     def _note(self) -> IngressNote:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import AsyncGenerator
@@ -10,15 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from ray import serve
+from ray.exceptions import RayError
 from ray.llm._internal.serve.core.protocol import RawRequestInfo
 from ray.serve.llm import LLMServer
 from starlette.requests import Request
 
 from predictor.errors import ClusterError
-from serving.cluster.board_actor import board
+from serving.cluster.board_actor import BoardLink
 from serving.cluster.report import ReplicaReport
 from serving.cluster.reporter import Reporter
 from serving.settings import load as load_settings
+
+logger = logging.getLogger(__name__)
+
+_POST_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
         settings = load_settings().settings
         context = serve.get_replica_context()
         self._rank = int(context.rank.rank)
-        self._board = board()
+        self._board = BoardLink()
         self._folder = tempfile.TemporaryDirectory(prefix="slotwise-engine-")
         digest_file = Path(self._folder.name) / "digest"
         # vLLM's engine core is a process of its own that inherits this one's environment.
@@ -123,13 +129,17 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
 
     async def _join(self) -> None:
         reporter = self._reporter
-        await self._board.join.remote(
+        await self._board.actor.join.remote(
             ReplicaReport(reporter.replica, reporter.rank, reporter.model)
         )
 
     async def _post(self, report: ReplicaReport) -> None:
-        # Nobody waits for it: a board that is away must not hold up the next report.
-        self._board.post.remote(report)
+        try:
+            # One at a time: while the board is away nothing piles up.
+            await asyncio.wait_for(self._board.actor.post.remote(report), _POST_S)
+        except (RayError, TimeoutError) as error:
+            logger.debug("the board does not answer: %s", error)
+            self._board.lost()
 
 
 def fingerprint(model: str) -> str:

@@ -21,7 +21,7 @@ from scheduler.placement.config import PlacementConfig
 from scheduler.placement.digest import Digest
 from scheduler.placement.fleet import Fleet
 from scheduler.slo import Slo
-from serving.cluster.board_actor import board
+from serving.cluster.board_actor import BoardLink
 from serving.cluster.prefixes import PrefixMemory, prompt_text
 from serving.cluster.report import Heard
 from serving.cluster.router_metrics import RouterMetrics, router_metrics
@@ -60,6 +60,7 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
         self._silent_s: dict[str, float] = {}
         self._ill: set[str] = set()
         self._rank: dict[str, int] = {}
+        self._board = BoardLink()
         self._epoch, self._serial = "", -1
         self._polling: asyncio.Task[None] | None = None
         self._candidates: dict[str, Candidate] = {}
@@ -134,9 +135,10 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
     async def _listen(self) -> None:
         while True:
             try:
-                news = await board().read.remote(self._epoch, self._serial)
+                news = await self._board.actor.read.remote(self._epoch, self._serial)
             except ray.exceptions.RayError as error:
                 self._metrics.board_failures.inc()
+                self._board.lost()
                 logger.debug("the board does not answer: %s", error)
             else:
                 self._epoch, self._serial = news.epoch, news.serial

@@ -298,9 +298,7 @@ def test_configured_limits_take_the_place_of_the_profiles(config):
 def test_a_run_records_every_request_with_its_forecast(config):
     made = config(forecast="history")
     requests = SimWorkload(made, quiet()).requests(0, oracle=False)
-    run = run_policy(
-        PolicyName.parse("fcfs"), engine_profiles(made), requests, placement="round-robin"
-    )
+    run = run_policy(PolicyName.parse("fcfs"), engine_profiles(made), requests)
     assert {r.request_id for r in run.records} == {r.request_id for r in requests}
     told = {r.request_id: r.lengths.quantile(0.9) for r in requests}
     for record in run.records:
