@@ -1,6 +1,7 @@
 """One engine of the fleet: Ray's vLLM server with our scheduler in it, which says how it is."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ray import serve
 from ray.exceptions import RayError
 from ray.llm._internal.serve.core.protocol import RawRequestInfo
@@ -82,6 +84,7 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
             hang_s=settings.engine_hang_s,
             post=self._post,
             alive=self.engine.check_health,
+            on_hang=_end_engine,
         )
         await self._join()
         self._reporting = asyncio.get_running_loop().create_task(self._reporter.run())
@@ -140,6 +143,16 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
         except (RayError, TimeoutError) as error:
             logger.debug("the board does not answer: %s", error)
             self._board.lost()
+
+
+def _end_engine() -> None:
+    """Kill vLLM's processes; what waits for them fails at once, and can be placed anew.
+
+    A process that was stopped would outlive this one, and keep its memory.
+    """
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def fingerprint(model: str) -> str:

@@ -21,9 +21,9 @@ HEARTBEAT_S = 1.0
 class Reporter:
     """Reads ``path`` every ``period_s`` and posts what is new, and a heartbeat.
 
-    An engine that has requests and says nothing for ``hang_s`` hangs, and one for which ``alive``
-    raises is dead: neither is ``healthy``. An engine that is idle makes no steps and says nothing
-    either; what it said last then counts as of now, without requests.
+    An engine that has requests and says nothing for ``hang_s`` hangs, which ``on_hang`` is told,
+    and one for which ``alive`` raises is dead: neither is ``healthy``. An engine that is idle makes
+    no steps and says nothing either; what it said last then counts as of now, without requests.
     """
 
     path: Path
@@ -34,6 +34,7 @@ class Reporter:
     hang_s: float
     post: Callable[[ReplicaReport], Awaitable[None]]
     alive: Callable[[], Awaitable[None]]
+    on_hang: Callable[[], None]
     clock: Callable[[], float] = time.monotonic
     in_flight: int = 0
     _last: EngineReport | None = None
@@ -107,7 +108,11 @@ class Reporter:
         except Exception as error:  # noqa: BLE001 - vLLM's reasons to be dead are its own
             logger.error("the engine is dead: %s", error)
             return False
-        return not self.hangs
+        if self.hangs:
+            logger.error("the engine hangs with %d requests: it is ended", self.in_flight)
+            self.on_hang()
+            return False
+        return True
 
 
 def _same(report: ReplicaReport, other: ReplicaReport) -> bool:

@@ -77,3 +77,13 @@ def test_a_predictor_learns_them(shipped, made_up, records, tmp_path):
 def test_two_sources_are_one_too_many(tmp_path):
     with pytest.raises(ConfigError, match="not both"):
         read_config(None, {"lengths": tmp_path, "collected": "smollm2"})
+
+
+def test_the_embedded_models_own_lengths_ship():
+    assert known.known_models() == ("smollm2",)
+    found = Collected.of("smollm2")
+    assert found.cap == 512
+    assert len(found.samples) >= 800
+    assert all(1 <= tokens <= found.cap for sizes in found.samples.values() for tokens in sizes)
+    twice = [name for name, sizes in found.samples.items() if len(sizes) >= 2]
+    assert len(twice) >= 200

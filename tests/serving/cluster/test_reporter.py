@@ -10,7 +10,7 @@ class World:
     """A reporter, what it posted, its clock and its engine."""
 
     def __init__(self, path):
-        self.now_s, self.posted, self.dead = 0.0, [], False
+        self.now_s, self.posted, self.dead, self.ends = 0.0, [], False, 0
         self.path = path
         self.reporter = Reporter(
             path=path,
@@ -21,11 +21,15 @@ class World:
             hang_s=10.0,
             post=self.post,
             alive=self.alive,
+            on_hang=self.ended,
             clock=lambda: self.now_s,
         )
 
     async def post(self, report):
         self.posted.append(report)
+
+    def ended(self):
+        self.ends += 1
 
     async def alive(self):
         if self.dead:
@@ -93,6 +97,7 @@ async def test_an_engine_that_owes_an_answer_and_says_nothing_hangs(world):
     world.now_s += 10.1
     assert world.reporter.hangs
     assert not (await world.look()).healthy
+    assert world.ends == 1
     world.engine_says(2)
     assert (await world.look()).healthy
 
