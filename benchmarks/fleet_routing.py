@@ -1,10 +1,10 @@
 """Two real replicas under three routers: whose requests keep the most promises.
 
-python benchmarks/fleet_routing.py [--replicas 2] [--load 1.3] [--num-prompts 90] [--seeds 3]
+python benchmarks/fleet_routing.py [--replicas 2] [--load 1.3] [--num-prompts 60] [--seeds 3]
     [--routers slo,power-of-two,round-robin] --output FILE
 
 One fleet after another on this machine, the same requests for each: ShareGPT test conversations,
-half code, half chat, one in six of them a long batch job, answers as long as the model likes (512
+half code, half chat, one in six of them a long batch job, answers as long as the model likes (256
 tokens at most), the packaged predictor's forecasts. ``--load 1`` is the rate at which the first
 fleet, kept full, answers; it is measured first. Differences are paired by seed.
 """
@@ -35,7 +35,7 @@ from serving.train import token_counter
 from serving.xargs import encode
 
 _MODEL = "smollm2"
-_CAP = 512
+_CAP = 256
 _CLASSES = {
     "code": SloClass("code", Slo(e2e_s=30.0)),
     "chat": SloClass("chat", Slo(ttft_s=4.0, tpot_s=0.25)),
@@ -120,7 +120,7 @@ def main() -> None:
     )
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--load", type=float, default=1.3)
-    parser.add_argument("--num-prompts", type=int, default=90)
+    parser.add_argument("--num-prompts", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--routers", default="slo,power-of-two,round-robin")
     parser.add_argument("--port", type=int, default=8127)
@@ -141,7 +141,7 @@ def main() -> None:
             with fleet(config, Door("127.0.0.1", a.port), console=Console(), timeout_s=600):
                 print(f"{router}: up in {time.monotonic() - began_s:.0f} s", flush=True)
                 # Every engine learns its step times first.
-                warm = full_rate(url, 24 * a.replicas)
+                warm = full_rate(url, 16 * a.replicas)
                 rate = rate or warm
                 runs = []
                 for seed in range(a.seeds):

@@ -70,10 +70,10 @@ def serve(
         settings={**_own_variables(), **_pairs(setting, "--set")},
     )
     check(config)
-    # What ends us takes the fleet down first, however it is told to.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     with connect(address, cpus=config.cpus, gpus=config.gpus):
+        # What ends us takes the fleet down first, however it is told to; Ray had other plans.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.default_int_handler)
         from serving.cluster.serve import Door, fleet  # noqa: PLC0415 - takes seconds
 
         door = Door(host, port)

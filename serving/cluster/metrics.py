@@ -15,8 +15,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from scheduler.placement.digest import Digest, Item
 from serving.cluster.board import IngressNote, Overview
 from serving.cluster.board_actor import BoardLink
+from serving.cluster.report import ReplicaReport
 from serving.cluster.router_metrics import router_metrics
 from serving.middleware.services import MiddlewareServices
 
@@ -94,6 +96,7 @@ class FleetCollector(Collector):
             ("slotwise_replica_digest_age_seconds", "Age of the last digest"),
             ("slotwise_replica_silent_seconds", "Since the replica last said anything"),
             ("slotwise_latency_model_trained", "1 once the policy decides"),
+            ("slotwise_replica_requests", "Requests that wait or run"),
         )
         gauges = [GaugeMetricFamily(name, text, labels=["replica"]) for name, text in columns]
         counters = [
@@ -105,12 +108,24 @@ class FleetCollector(Collector):
         ]
         for heard in self._overview.replicas:
             report, rank = heard.report, [str(heard.report.rank)]
-            values = (report.healthy, heard.age_s, heard.silent_s, report.digest is not None)
+            values = (
+                report.healthy,
+                heard.age_s,
+                heard.silent_s,
+                report.digest is not None,
+                _live(report),
+            )
             for gauge, value in zip(gauges, values, strict=True):
                 gauge.add_metric(rank, float(value))
             for counter, count in zip(counters, (report.untrained, report.fallbacks), strict=True):
                 counter.add_metric(rank, float(count))
         return [*gauges, *counters]
+
+
+def _live(report: ReplicaReport) -> float:
+    if report.digest is None:
+        return 0.0
+    return float(Digest.from_bytes(report.digest).values[Item.LIVE])
 
 
 def _merged(notes: Iterable[IngressNote]) -> Iterator[Metric]:

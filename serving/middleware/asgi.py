@@ -106,7 +106,13 @@ def _note(
         return
     tokens = usage.completion_tokens or 0
     if tokens > 0 and watch.first_s is not None:
-        services.finished(ticket, watch, input_tokens=usage.prompt_tokens, tokens=tokens)
+        services.finished(
+            ticket,
+            watch,
+            input_tokens=usage.prompt_tokens,
+            tokens=tokens,
+            replica=state.get("slotwise_replica"),
+        )
 
 
 def _path(scope: Scope) -> str:

@@ -106,7 +106,15 @@ class MiddlewareServices:
         self.metrics.kept.labels(name).inc(0)
         self.metrics.violations.labels(name, "shed").inc()
 
-    def finished(self, ticket: Ticket, watch: Watch, *, input_tokens: int, tokens: int) -> None:
+    def finished(
+        self,
+        ticket: Ticket,
+        watch: Watch,
+        *,
+        input_tokens: int,
+        tokens: int,
+        replica: int | None = None,
+    ) -> None:
         """Note what became of a request that was answered whole; stored off the event loop.
 
         ``tokens`` of all its answers: of several the server tells only the sum.
@@ -143,6 +151,7 @@ class MiddlewareServices:
             model_version=info.version,
             source=ticket.source,
             prompt=ticket.body.texts[0] if self.settings.store_prompts else None,
+            replica=replica,
         )
         if answers == 1:
             self.priors.observe(name, tokens)

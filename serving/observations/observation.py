@@ -15,7 +15,7 @@ class Observation:
     not known, so there is no TPOT, and nothing is said of how well they were predicted.
     ``met`` is ``None`` for a request that was promised nothing. ``pit`` is the probability
     integral transform, the predicted chance of a shorter answer (half of an equal one): uniform
-    over 0..1 if forecasts are calibrated.
+    over 0..1 if forecasts are calibrated. ``replica`` is the rank of the engine in a fleet.
     """
 
     id: str
@@ -38,6 +38,7 @@ class Observation:
     model_version: str | None = None
     source: str | None = None
     prompt: str | None = None
+    replica: int | None = None
 
 
 def pit(lengths: LengthDistribution, tokens: int) -> float:

@@ -28,5 +28,6 @@ observations = Table(
     Column("model_version", String(64)),
     Column("source", String(16)),
     Column("prompt", Text),
+    Column("replica", Integer),
     Index("observations_at_s", "at_s"),
 )

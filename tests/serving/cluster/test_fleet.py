@@ -1,0 +1,200 @@
+"""A real fleet: Ray, two vLLM engines, an ingress; what is killed and what becomes of requests."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from importlib.resources import as_file, files
+
+import httpx
+import psutil
+import pytest
+
+from serving.engine.config import free_port
+
+pytest.importorskip("ray.serve.llm")
+pytest.importorskip("vllm")
+pytestmark = pytest.mark.engine
+
+START_S, TOKENS = 420.0, 60
+
+
+class Fleet:
+    """``slotwise cluster serve`` in a process of its own."""
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.predictor = folder / "predictor"
+        with as_file(files("predictor") / "packaged") as packaged:
+            shutil.copytree(packaged, self.predictor)
+        self.log = (folder / "log").open("w+")
+        settings = {
+            "database_url": f"sqlite:///{folder / 'observations.db'}",
+            "spool": folder / "spool",
+            "predictor": self.predictor,
+            "model_poll_s": 1,
+            "predict_deadline_ms": 5000,
+        }
+        flags = [text for pair in settings.items() for text in ("--set", "{}={}".format(*pair))]
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", "from serving.cli import main; main()"),
+                *("cluster", "serve", "smollm2", "--replicas", "2", "--port", str(self.port)),
+                *flags,
+            ],
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def text(self):
+        self.log.flush()
+        return (self.folder / "log").read_text(encoding="utf-8")
+
+    def wait(self):
+        end_s = time.monotonic() + START_S
+        while "serving smollm2 at" not in self.text():
+            assert self.process.poll() is None, self.text()[-3000:]
+            assert time.monotonic() < end_s, self.text()[-3000:]
+            time.sleep(0.5)
+
+    def metrics(self):
+        text = httpx.get(f"{self.url}/slotwise/metrics", timeout=60, trust_env=False).text
+        lines = (line.rpartition(" ") for line in text.splitlines() if line[:1] not in "#")
+        return {name: float(value) for name, _, value in lines}
+
+    def replicas(self):
+        """Replica processes that have an engine."""
+        return [
+            child
+            for child in psutil.Process(self.process.pid).children(recursive=True)
+            if "SlotwiseServer" in " ".join(child.cmdline()) and child.children()
+        ]
+
+    def stop(self):
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(120)
+        self.log.close()
+        _, left = psutil.wait_procs(children, timeout=30)
+        return status, [" ".join(child.cmdline()) for child in left if child.is_running()]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory, model_folder):
+    running = Fleet(tmp_path_factory.mktemp("fleet"))
+    try:
+        running.wait()
+        yield running
+    finally:
+        if running.process.poll() is None:
+            status, left = running.stop()
+            assert (status, left) == (0, []), running.log
+
+
+def body(number, *, stream=True, tokens=TOKENS):
+    return {
+        "model": "smollm2",
+        "messages": [{"role": "user", "content": f"Tell me a story, number {number}"}],
+        "stream": stream,
+        "max_tokens": tokens,
+        "ignore_eos": True,
+    }
+
+
+async def streamed(client, number):
+    """Tokens that came, the error if any, and whether the stream came to its end."""
+    tokens, error, done = 0, None, False
+    async with client.stream("POST", "/v1/chat/completions", json=body(number)) as response:
+        assert response.status_code == 200
+        async for line in response.aiter_lines():
+            if line.startswith("data: {"):
+                event = json.loads(line[6:])
+                error = event.get("error", error)
+                tokens += sum(bool(c["delta"].get("content")) for c in event.get("choices", []))
+            done = done or line == "data: [DONE]"
+    return tokens, error, done
+
+
+async def whole(client, number):
+    answer = await client.post("/v1/chat/completions", json=body(number, stream=False))
+    assert answer.status_code == 200, answer.text
+    return answer.json()["usage"]["completion_tokens"]
+
+
+def test_requests_are_forecast_placed_and_observed(fleet):
+    headers = {"x-slo-e2e-ms": "120000"}
+    with httpx.Client(base_url=fleet.url, timeout=120, trust_env=False) as client:
+        for number in range(4):
+            asked = body(number, stream=bool(number % 2), tokens=24)
+            answer = client.post("/v1/chat/completions", json=asked, headers=headers)
+            assert answer.status_code == 200
+    metrics = fleet.metrics()
+    assert metrics['slotwise_predictions_total{ingress="0",source="model"}'] == 4
+    assert metrics['slotwise_slo_met_total{class="other",ingress="0"}'] == 4
+    decided = [v for k, v in metrics.items() if k.startswith("slotwise_router_decisions_total")]
+    assert sum(decided) == 4
+    assert {k for k in metrics if k.startswith("slotwise_replica_healthy")} == {
+        'slotwise_replica_healthy{replica="0"}',
+        'slotwise_replica_healthy{replica="1"}',
+    }
+    with sqlite3.connect(fleet.folder / "observations.db") as database:
+        rows = database.execute("select output_tokens, met, replica from observations").fetchall()
+    assert [row[:2] for row in rows] == [(24, 1)] * 4
+    assert {row[2] for row in rows} <= {0, 1}
+
+
+def test_a_promoted_model_is_taken_up_without_a_restart(fleet):
+    def version():
+        return next(k for k in fleet.metrics() if k.startswith("slotwise_model_info"))
+
+    before = version()
+    index = fleet.predictor / "artifact.json"
+    content = json.loads(index.read_text(encoding="utf-8"))
+    index.write_text(json.dumps(content, indent=3), encoding="utf-8")
+    end_s = time.monotonic() + 60
+    while version() == before:
+        assert time.monotonic() < end_s
+        time.sleep(0.5)
+    assert fleet.metrics()["slotwise_fleet_predictors_mixed_seconds"] == 0
+
+
+async def test_a_replica_killed_in_mid_stream_costs_only_its_streams(fleet):
+    async with httpx.AsyncClient(base_url=fleet.url, timeout=300, trust_env=False) as client:
+        streams = [asyncio.create_task(streamed(client, n)) for n in range(6)]
+        wholes = [asyncio.create_task(whole(client, n)) for n in range(6, 12)]
+        await asyncio.sleep(4)
+        victim = fleet.replicas()[0]
+        os.kill(victim.pid, signal.SIGKILL)
+        answered, pieces = await asyncio.gather(asyncio.gather(*wholes), asyncio.gather(*streams))
+    assert answered == [TOKENS] * 6
+    broken = [piece for piece in pieces if piece[1] is not None]
+    kept = [piece for piece in pieces if piece[1] is None]
+    assert all(done for _, _, done in pieces)
+    assert all(error["code"] == 503 and tokens < TOKENS for tokens, error, _ in broken)
+    assert all(tokens >= TOKENS - 5 for tokens, _, _ in kept)
+    assert fleet.metrics()['slotwise_replaced_requests_total{ingress="0"}'] >= 1
+
+
+async def test_the_board_killed_costs_nothing(fleet):
+    board = [
+        child
+        for child in psutil.Process(fleet.process.pid).children(recursive=True)
+        if "SnapshotBoard" in " ".join(child.cmdline())
+    ]
+    os.kill(board[0].pid, signal.SIGKILL)
+    async with httpx.AsyncClient(base_url=fleet.url, timeout=300, trust_env=False) as client:
+        assert await whole(client, 99) == TOKENS
+    end_s = time.monotonic() + 60
+    while not any(k.startswith("slotwise_replica_healthy") for k in fleet.metrics()):
+        assert time.monotonic() < end_s
+        await asyncio.sleep(0.5)
+
+
+def test_it_ends_in_order_and_leaves_nothing(fleet):
+    assert fleet.stop() == (0, [])
