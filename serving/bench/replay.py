@@ -46,7 +46,11 @@ class ReplayRequest:
     prediction_s: float | None = None
 
     def body(self, *, model: str, seed: int) -> bytes:
-        """Return the JSON body of ``/v1/chat/completions``."""
+        """Return the JSON body of ``/v1/chat/completions``.
+
+        Sampled answers have no seed of their own: vLLM's CPU build dies of a seeded request whose
+        prompt is computed in more than one step (it turns back the generator, which CPUs cannot).
+        """
         limit = self.recorded_tokens if self.force_length else self.max_tokens
         document: dict[str, object] = {
             "model": model,
@@ -54,11 +58,10 @@ class ReplayRequest:
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": 0.0 if self.force_length else NATURAL_TEMPERATURE,
-            "seed": seed,
             "max_tokens": limit,
         }
         if self.force_length:
-            document |= {"min_tokens": limit, "ignore_eos": True}
+            document |= {"min_tokens": limit, "ignore_eos": True, "seed": seed}
         if self.priority:
             document["priority"] = self.priority
         if self.xargs:

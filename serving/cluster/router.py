@@ -57,13 +57,11 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
         self._fleet = Fleet[str](self._config)
         self._prefixes = PrefixMemory()
         self._poll_s = poll_s
-        self._silent_s: dict[str, float] = {}
         self._ill: set[str] = set()
         self._rank: dict[str, int] = {}
         self._board = BoardLink()
         self._epoch, self._serial = "", -1
         self._polling: asyncio.Task[None] | None = None
-        self._candidates: dict[str, Candidate] = {}
         self._metrics: RouterMetrics = router_metrics()
 
     async def choose_replicas(
@@ -86,10 +84,8 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
         """Count it to the replica it went to."""
         super().on_request_routed(pending_request, replica_id, result)
         name = replica_id.unique_id
-        candidate = self._candidates.pop(pending_request.metadata.internal_request_id, None)
-        if candidate is not None:
-            self._fleet.placed(name, candidate, now_s=time.monotonic())
-            self._prefixes.sent(prompt_text(pending_request.args), name)
+        self._fleet.placed(name, _candidate(pending_request), now_s=time.monotonic())
+        self._prefixes.sent(prompt_text(pending_request.args), name)
         self._metrics.sent(self._rank.get(name))
 
     def on_replica_actor_died(self, replica_id: ReplicaID) -> None:
@@ -110,8 +106,7 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
     ) -> tuple[list[list[RunningReplica]], str]:
         now_s = time.monotonic()
         by_name = {replica.replica_id.unique_id: replica for replica in replicas}
-        candidate = candidate_of(pending.args, waited_s=max(time.time() - pending.created_at, 0.0))
-        self._candidates[pending.metadata.internal_request_id] = candidate
+        candidate = _candidate(pending)
         well = {name: each for name, each in by_name.items() if name not in self._ill}
         if not well:
             return [_two_of(replicas)], "nobody_well"
@@ -181,6 +176,10 @@ def candidate_of(args: Sequence[Any], *, waited_s: float) -> Candidate:
         prompt_tokens=max(len(prompt_text(args)) / _CHARACTERS_PER_TOKEN, 1.0),
         waited_s=waited_s,
     )
+
+
+def _candidate(pending: PendingRequest) -> Candidate:
+    return candidate_of(pending.args, waited_s=max(time.time() - pending.created_at, 0.0))
 
 
 def _two_of(replicas: list[RunningReplica]) -> list[RunningReplica]:
