@@ -83,13 +83,14 @@ class Digest:
     @classmethod
     def from_bytes(cls, raw: bytes) -> "Digest":
         """Read :meth:`to_bytes`; raises ``InputError`` for what another release wrote."""
-        values = np.frombuffer(raw, dtype="<f8")
-        if len(values) != SIZE or not np.isfinite(values).all():
-            raise InputError(
-                f"a digest of {len(raw)} bytes is not one of this release's {8 * SIZE}: "
-                "run the same release of Slotwise on all replicas"
-            )
-        return cls(values)
+        if len(raw) == 8 * SIZE:
+            values = np.frombuffer(raw, dtype="<f8")
+            if np.isfinite(values).all():
+                return cls(values)
+        raise InputError(
+            f"a digest of {len(raw)} bytes is not one of this release's {8 * SIZE}: "
+            "run the same release of Slotwise on all replicas"
+        )
 
     def idle(self) -> "Digest":
         """The same engine once everybody has left."""

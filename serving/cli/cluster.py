@@ -74,6 +74,9 @@ def serve(
         # What ends us takes the fleet down first, however it is told to; Ray had other plans.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.default_int_handler)
+        # Of this process alone: Ray's have their environment by now. What vLLM says of itself
+        # while it is imported is no news to whoever starts a fleet.
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         from serving.cluster.serve import Door, fleet  # noqa: PLC0415 - takes seconds
 
         door = Door(host, port)

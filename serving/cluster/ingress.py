@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from ray.exceptions import RayActorError, RayTaskError
 from ray.llm._internal.serve.core.ingress.ingress import init as ray_app
 from ray.serve.llm.ingress import OpenAiIngress
+from starlette.types import Receive, Scope, Send
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from scheduler.warmup import warm_up_placement
@@ -18,6 +19,8 @@ from serving.cluster.metrics import ClusterMetrics
 from serving.cluster.replica import Served
 from serving.cluster.router_metrics import router_metrics
 from serving.middleware.asgi import SlotwiseMiddleware
+from serving.sidecar.errors import error_response
+from serving.token import Token
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +108,16 @@ class FleetMiddleware(SlotwiseMiddleware):
         super().__init__(app)
         self._metrics: ClusterMetrics | None = None
         self._noting: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Only with the token, if there is one; as vLLM's own server does it."""
+        if scope["type"] == "http" and self._services is not None:
+            given = dict(scope["headers"]).get(b"authorization", b"")
+            if not Token.of(self._services.settings).admits(given):
+                refusal = error_response(401, "give the token: Authorization: Bearer TOKEN")
+                await refusal(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
 
     async def _start(self) -> None:
         await super()._start()

@@ -4,9 +4,11 @@ from predictor.errors import ConfigError
 from scheduler.registry import PolicyName
 from serving import vllm_releases
 from serving.cluster.config import ClusterConfig
+from serving.config_file import nearest
 from serving.models import resolve
 from serving.observations.store import ObservationStore
 from serving.predictors import NO_PREDICTOR, find_predictor
+from serving.settings import Settings
 from serving.settings import load as load_settings
 from serving.slo_config import load as load_slo_config
 
@@ -19,6 +21,10 @@ def check(config: ClusterConfig) -> None:
     """
     vllm_releases.check(vllm_releases.installed())
     resolve(config.model)
+    for name in config.settings:
+        if name not in Settings.model_fields:
+            hint = nearest(name, Settings.model_fields)
+            raise ConfigError(f"--set {name}: no such setting: {hint}")
     settings = load_settings(flags=config.settings).settings
     if settings.mode == "off":
         raise ConfigError("mode off: a fleet without Slotwise is `serve run` of Ray's own LLM app")

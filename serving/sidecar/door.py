@@ -4,7 +4,6 @@ A plain ASGI middleware: it adds microseconds, and streams pass through it untou
 """
 
 import asyncio
-import hmac
 import logging
 import re
 import time
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.metrics import Metrics
 from serving.settings import Settings
 from serving.sidecar.errors import error_response
+from serving.token import Token
 
 logger = logging.getLogger("serving.sidecar.access")
 
@@ -37,8 +37,7 @@ class Door:
 
     def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
         self._app = app
-        token = settings.api_token
-        self._token = None if token is None else token.get_secret_value().encode()
+        self._token = Token.of(settings)
         self._max_bytes = settings.max_body_bytes
         self._metrics = metrics
 
@@ -70,10 +69,8 @@ class Door:
         return None
 
     def _allowed(self, path: str, authorization: bytes) -> bool:
-        if self._token is None or path in OPEN_PATHS or path.startswith(OPEN_ASSETS):
-            return True
-        scheme, _, given = authorization.partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
+        is_open = path in OPEN_PATHS or path.startswith(OPEN_ASSETS)
+        return is_open or self._token.admits(authorization)
 
     def _note(self, scope: Scope, visit: "_Visit") -> None:
         route = getattr(scope.get("route"), "path", _UNMATCHED)

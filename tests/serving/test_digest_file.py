@@ -32,7 +32,7 @@ def test_there_and_back(tmp_path):
     np.testing.assert_array_equal(found.digest.values, report.digest.values)
 
 
-@pytest.mark.parametrize("raw", [b"", b"short", b"x" * 400])
+@pytest.mark.parametrize("raw", [b"", b"short", b"x" * 24, b"x" * 401])
 def test_what_is_none_is_refused(tmp_path, raw):
     path = tmp_path / "digest"
     path.write_bytes(raw)

@@ -74,7 +74,7 @@ def test_bytes_there_and_back():
     assert len(found.to_bytes()) == 8 * SIZE
 
 
-@pytest.mark.parametrize("raw", [b"", b"x" * 8, np.full(SIZE, np.nan).tobytes()])
+@pytest.mark.parametrize("raw", [b"", b"other", b"x" * 8, np.full(SIZE, np.nan).tobytes()])
 def test_what_another_release_wrote_is_refused(raw):
     with pytest.raises(InputError, match="same release"):
         Digest.from_bytes(raw)
