@@ -3,6 +3,8 @@
 python benchmarks/fleet_scale.py [--sizes 4,16,64,256,1024] [--cards h100,a100,l40s]
     [--requests-each 60] [--age-sizes 16,64] [--period-ms 100] --output FILE
 
+`--singles FILE` takes the capacities of the cards alone from an earlier result.
+
 Of the cards in turn, Llama-3.1-8B on each, 64 slots; chat and summaries of the `mixed-v1` workload,
 Poisson arrivals, lengths forecast with log-normal noise of sigma 0.5, policy `slotwise`. A card's
 capacity alone is the highest rate at which 95 % of the promises are kept, over as many requests as
@@ -41,12 +43,11 @@ class Fleet:
     cards: tuple[str, ...]
     requests_each: int
 
-    @property
-    def config(self) -> SimConfig:
+    def config(self, cards: tuple[str, ...]) -> SimConfig:
         """As ``slotwise simulate`` would have it."""
         return SimConfig(
             policies=(_POLICY.full,),
-            instances=tuple(f"{card}-llama-3.1-8b" for card in self.cards),
+            instances=tuple(f"{card}-llama-3.1-8b" for card in cards),
             workload="mixed-v1",
             forecast="noise:0.5",
             rate=1.0,
@@ -57,7 +58,12 @@ class Fleet:
     @property
     def profiles(self) -> list[EngineProfile]:
         """Of the instances."""
-        return engine_profiles(self.config)
+        return engine_profiles(self.config(self.cards))
+
+    @property
+    def workload(self) -> SimWorkload:
+        """Its requests; what they are promised goes by an H100, whatever serves them."""
+        return SimWorkload(self.config(("h100",)), Console(quiet=True))
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,7 @@ class Run:
 
 def run(fleet: Fleet, rate: float, *, placement: Any, seed: int = 0) -> Run:
     """Serve the fleet's requests at so many a second in all."""
-    workload = SimWorkload(fleet.config, Console(quiet=True))
-    requests = workload.requests(seed, oracle=False, scale=rate)
+    requests = fleet.workload.requests(seed, oracle=False, scale=rate)
     began_s = time.perf_counter()
     found = run_policy(_POLICY, fleet.profiles, requests, placement=placement)
     ours = isinstance(placement, SloGain)
@@ -142,13 +147,18 @@ def main() -> None:
     parser.add_argument("--ages-ms", default="0,100,250,500,1000,2000")
     parser.add_argument("--age-seeds", type=int, default=3)
     parser.add_argument("--period-ms", type=float, default=100.0)
+    parser.add_argument("--singles", type=Path, help="result file with single_capacity_rps")
     parser.add_argument("--output", type=Path, required=True)
     a = parser.parse_args()
     cards = a.cards.split(",")
     period_s = a.period_ms / 1e3
-    singles = single_capacities(cards, requests_each=a.requests_each, repeats=a.repeats)
+    if a.singles:
+        singles = json.loads(a.singles.read_text(encoding="utf-8"))["single_capacity_rps"]
+    else:
+        singles = single_capacities(cards, requests_each=a.requests_each, repeats=a.repeats)
+    settings = {name: v.name if isinstance(v, Path) else v for name, v in vars(a).items()}
     document: dict[str, Any] = {
-        "config": {**vars(a), "output": a.output.name, "goal": _GOAL, "slots": _SLOTS},
+        "config": {**settings, "goal": _GOAL, "slots": _SLOTS},
         "single_capacity_rps": singles,
         "sizes": {},
         "ages": {},
@@ -158,7 +168,7 @@ def main() -> None:
         chosen = tuple(cards[k % len(cards)] for k in range(size))
         return Fleet(chosen, a.requests_each), sum(singles[card] for card in chosen)
 
-    for size in map(int, a.sizes.split(",")):
+    for size in map(int, filter(None, a.sizes.split(","))):
         fleet, nominal_rps = fleet_of(size)
         at_nominal = {
             name: run(fleet, nominal_rps, placement=placement).figures()
@@ -182,6 +192,7 @@ def main() -> None:
         }
         print(size, json.dumps(document["sizes"][str(size)]), flush=True)
         a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     for size in map(int, filter(None, a.age_sizes.split(","))):
         fleet, nominal_rps = fleet_of(size)
         by_age: dict[str, Any] = {}
