@@ -25,6 +25,7 @@ from rich.console import Console
 from scheduler.registry import PolicyName
 from scheduler.simulator.placement import SloGain, create_placement
 from scheduler.simulator.profiles import EngineProfile
+from scheduler.warmup import warm_up_placement
 from serving.simulate.config import SimConfig
 from serving.simulate.engines import run_policy
 from serving.simulate.run import engine_profiles
@@ -33,6 +34,8 @@ from serving.simulate.workload import SimWorkload
 _POLICY = PolicyName.parse("slotwise")
 _GOAL = 0.95
 _SLOTS = 64
+# The slowest card: what it can keep, everybody can.
+_PROMISED_BY = "l40s"
 _STEPS = 6
 
 
@@ -62,8 +65,8 @@ class Fleet:
 
     @property
     def workload(self) -> SimWorkload:
-        """Its requests; what they are promised goes by an H100, whatever serves them."""
-        return SimWorkload(self.config(("h100",)), Console(quiet=True))
+        """Its requests; what they are promised goes by the slowest card."""
+        return SimWorkload(self.config((_PROMISED_BY,)), Console(quiet=True))
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ def main() -> None:
     parser.add_argument("--singles", type=Path, help="result file with single_capacity_rps")
     parser.add_argument("--output", type=Path, required=True)
     a = parser.parse_args()
+    warm_up_placement()
     cards = a.cards.split(",")
     period_s = a.period_ms / 1e3
     if a.singles:
