@@ -66,7 +66,8 @@ def test_alerts_ask_for_metrics_that_exist_and_each_has_its_advice():
                  "slotwise_engine_requests"}  # fmt: skip
     # Pinned by tests/serving/cluster/test_cluster_metrics.py.
     of_fleet = {"slotwise_router_decisions", "slotwise_replica_healthy",
-                "slotwise_replaced_requests", "slotwise_fleet_predictors_mixed_seconds"}  # fmt: skip
+                "slotwise_replaced_requests",
+                "slotwise_fleet_predictors_mixed_seconds"}  # fmt: skip
     asked = {
         re.sub("_(total|bucket|count)$", "", name)
         for name in re.findall(r"slotwise_[a-z_0-9]+", text)

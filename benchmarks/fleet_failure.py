@@ -1,0 +1,179 @@
+"""One of two real replicas killed under load: what becomes of every request, and for how long.
+
+python benchmarks/fleet_failure.py [--rate 0.8] [--num-prompts 60] [--kill-at 25] [--tokens 80]
+    --output FILE
+
+Poisson arrivals, half streamed, half answered in one piece, every answer of so many tokens. A
+replica's process is killed (SIGKILL) so many seconds into the replay. Lost is a request without an
+answer or an error; duplicated one with more tokens than it asked for; recovered is the fleet when
+both replicas are healthy again and have digests.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+from rich.console import Console
+
+from serving.cluster.config import cluster_config
+from serving.cluster.connection import connect
+
+_MODEL = "smollm2"
+
+
+@dataclass
+class Outcome:
+    """Of one request; times from the start of the replay."""
+
+    number: int
+    stream: bool
+    sent_s: float
+    ended_s: float = 0.0
+    status: int = 0
+    tokens: int = 0
+    error: str | None = None
+    whole: bool = False
+
+
+async def ask(client: httpx.AsyncClient, outcome: Outcome, tokens: int) -> None:
+    """Send it and note what comes."""
+    body = {
+        "model": _MODEL,
+        "messages": [{"role": "user", "content": f"Tell me a story, number {outcome.number}"}],
+        "stream": outcome.stream,
+        "max_tokens": tokens,
+        "ignore_eos": True,
+    }
+    if outcome.stream:
+        body["stream_options"] = {"include_usage": True}
+    try:
+        async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+            outcome.status = response.status_code
+            if outcome.stream:
+                async for line in response.aiter_lines():
+                    _event(outcome, line)
+            else:
+                document = json.loads(await response.aread())
+                outcome.tokens = document.get("usage", {}).get("completion_tokens", 0)
+                outcome.whole = outcome.status == 200
+    except httpx.HTTPError as error:
+        outcome.error = f"{type(error).__name__}: {error}"
+
+
+def _event(outcome: Outcome, line: str) -> None:
+    if line == "data: [DONE]":
+        outcome.whole = outcome.error is None
+    elif line.startswith("data: {"):
+        event = json.loads(line[6:])
+        if "error" in event:
+            outcome.error = event["error"]["message"]
+        if event.get("usage"):
+            outcome.tokens = event["usage"]["completion_tokens"]
+
+
+def victim() -> psutil.Process:
+    """A replica with an engine, of those that this process's Ray runs."""
+    return next(
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "SlotwiseServer" in " ".join(child.cmdline()) and child.children()
+    )
+
+
+async def healthy(client: httpx.AsyncClient) -> int:
+    """Replicas that are well and have a digest."""
+    text = (await client.get("/slotwise/metrics")).text
+    wanted = ("slotwise_replica_healthy", "slotwise_latency_model_trained")
+    counts = {
+        name: sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+        for name in wanted
+    }
+    return int(min(counts.values()))
+
+
+async def measured(url: str, a: argparse.Namespace) -> dict[str, Any]:
+    """The replay, the kill and the recovery."""
+    rng = np.random.default_rng(a.seed)
+    at_s = np.cumsum(rng.exponential(1 / a.rate, a.num_prompts))
+    outcomes: list[Outcome] = []
+    async with httpx.AsyncClient(base_url=url, timeout=600, trust_env=False) as client:
+        # Both engines learn their step times first.
+        while await healthy(client) < 2:
+            some = [Outcome(-k, False, 0.0) for k in range(8)]
+            await asyncio.gather(*(ask(client, each, 32) for each in some))
+        began_s = time.monotonic()
+
+        async def one(number: int) -> None:
+            await asyncio.sleep(at_s[number] - (time.monotonic() - began_s))
+            outcome = Outcome(number, bool(number % 2), time.monotonic() - began_s)
+            outcomes.append(outcome)
+            await ask(client, outcome, a.tokens)
+            outcome.ended_s = time.monotonic() - began_s
+
+        async def kill() -> float:
+            await asyncio.sleep(a.kill_at)
+            os.kill(victim().pid, signal.SIGKILL)
+            killed_s = time.monotonic() - began_s
+            await asyncio.sleep(2)
+            while await healthy(client) < 2:
+                await asyncio.sleep(0.5)
+                idle = Outcome(-1, False, 0.0)
+                await ask(client, idle, 8)
+            return time.monotonic() - began_s - killed_s
+
+        recovery, *_ = await asyncio.gather(kill(), *(one(n) for n in range(a.num_prompts)))
+        text = (await client.get("/slotwise/metrics")).text
+    replaced = [
+        float(line.split()[-1])
+        for line in text.splitlines()
+        if line.startswith("slotwise_replaced_requests_total")
+    ]
+    return {
+        "requests": len(outcomes),
+        "answered": sum(o.whole for o in outcomes),
+        "streams_broken": sum(o.stream and not o.whole for o in outcomes),
+        "wholes_failed": sum(not o.stream and not o.whole for o in outcomes),
+        "lost": sum(not o.whole and o.error is None for o in outcomes),
+        "duplicated": sum(o.tokens > a.tokens for o in outcomes),
+        "placed_anew": sum(replaced),
+        "recovery_s": recovery,
+        "outcomes": [asdict(o) for o in sorted(outcomes, key=lambda o: o.number)],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rate", type=float, default=0.8)
+    parser.add_argument("--num-prompts", type=int, default=60)
+    parser.add_argument("--kill-at", type=float, default=25.0)
+    parser.add_argument("--tokens", type=int, default=80)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--port", type=int, default=8128)
+    parser.add_argument("--output", type=Path, required=True)
+    a = parser.parse_args()
+    os.environ.setdefault("SLOTWISE_DATABASE_URL", f"sqlite:///{a.output.resolve()}.db")
+    config = cluster_config({"model": _MODEL, "replicas": 2, "accelerator": "cpu"})
+    with connect(None, cpus=config.cpus):
+        from serving.cluster.serve import Door, fleet  # noqa: PLC0415 - after Ray's start
+
+        door = Door("127.0.0.1", a.port)
+        with fleet(config, door, console=Console(), timeout_s=600):
+            found = asyncio.run(measured(door.url, a))
+    print(json.dumps({k: v for k, v in found.items() if k != "outcomes"}))
+    document = {"config": {**vars(a), "output": a.output.name}, **found}
+    a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
