@@ -7,6 +7,9 @@ import typer
 from rich.console import Console
 
 _MODEL = "Start this model (known name or folder) instead; or the name the server knows."
+_AT_ONCE = "Prompts asked at once; with --ray the answers that each engine computes at once."
+_RAY = "Ask engines on a Ray cluster, by Ray Data; finished shards are kept."
+_ADDRESS = "Head node of a running cluster (HOST:PORT, auto); without one Ray is started here."
 _PRIVATE = "Keep a hash and features of each prompt, never its text."
 
 
@@ -19,12 +22,25 @@ def collect(
     temperature: Annotated[float, typer.Option(min=0.0)] = 1.0,
     top_p: Annotated[float, typer.Option(min=0.01, max=1.0)] = 1.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Answers are cut here.")] = 1024,
-    concurrency: Annotated[int, typer.Option(min=1, help="Prompts asked at once.")] = 16,
+    concurrency: Annotated[int, typer.Option(min=1, help=_AT_ONCE)] = 16,
     private: Annotated[bool, typer.Option(help=_PRIVATE)] = False,
+    ray: Annotated[bool, typer.Option("--ray", help=_RAY)] = False,
+    address: Annotated[str | None, typer.Option(help=_ADDRESS)] = None,
+    replicas: Annotated[int, typer.Option(min=1, help="With --ray: so many engines.")] = 1,
+    shard_prompts: Annotated[int, typer.Option(min=1, help="With --ray: prompts a shard.")] = 512,
 ) -> None:
     """Sample answers of every prompt and write their lengths beside the prompts."""
+    from predictor.errors import InputError  # noqa: PLC0415
     from serving.collect.lengths import CollectSettings  # noqa: PLC0415
+    from serving.collect.ray_run import OnRay, run_on_ray  # noqa: PLC0415
     from serving.collect.run import run_collecting  # noqa: PLC0415 - heavy
+
+    if ray and base_url:
+        raise InputError("--base-url names a server and --ray starts engines: give one of the two")
+    if address and not ray:
+        raise InputError(
+            "--address is a Ray cluster's: give --ray, too, or --base-url for a server"
+        )
 
     settings = CollectSettings(
         base_url=base_url or "",
@@ -35,4 +51,9 @@ def collect(
         max_tokens=max_tokens,
         concurrency=concurrency,
     )
-    run_collecting(prompts, output, settings, private=private, console=Console())
+    console = Console()
+    if ray:
+        how = OnRay(address, replicas, shard_prompts)
+        run_on_ray(prompts, output, settings, how, private=private, console=console)
+    else:
+        run_collecting(prompts, output, settings, private=private, console=console)

@@ -25,7 +25,7 @@ _NO_PROXY = (("grpc.enable_http_proxy", 0),)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What one machine of a cluster has, in logical CPUs and GPUs."""
+    """What is free on one machine of a cluster, in logical CPUs and GPUs."""
 
     cpus: float
     gpus: float
@@ -41,19 +41,22 @@ class Cluster:
 
 
 @contextmanager
-def connect(address: str | None, *, cpus: float, gpus: float = 0.0) -> Iterator[Cluster]:
+def connect(
+    address: str | None, *, cpus: float, gpus: float = 0.0, logs: bool = False
+) -> Iterator[Cluster]:
     """Connect to the cluster at ``address``, or start Ray on this machine for the block.
 
     ``address`` is the head node's ``HOST:PORT``, or ``auto`` for the cluster this machine is in;
     without one ``RAY_ADDRESS`` counts, as it does for Ray. ``cpus`` and ``gpus`` must be free
-    there; a Ray that is started here declares as many logical CPUs as are asked for. Raises
+    there; a Ray that is started here declares as many logical CPUs as are asked for. With ``logs``
+    this process prints what its workers print, which is in Ray's own logs anyway. Raises
     ``ClusterError`` within seconds if there is no cluster, it refuses the token or is too small.
     """
     ray = _ray()
     if ray.is_initialized():
         raise ClusterError("this process is connected to Ray already: end that connection first")
     head = _head(address)
-    how: dict[str, Any] = {"address": head or "local"}
+    how: dict[str, Any] = {"address": head or "local", "log_to_driver": logs}
     if head is None:
         how |= {"num_cpus": max(_cores(), math.ceil(cpus)), "include_dashboard": False}
     else:
@@ -62,10 +65,10 @@ def connect(address: str | None, *, cpus: float, gpus: float = 0.0) -> Iterator[
         # Before the start: what was begun goes away, too, when it fails or is interrupted.
         undo.callback(ray.shutdown)
         _start(how)
-        nodes = tuple(_node(node["Resources"]) for node in ray.nodes() if node["Alive"])
-        _check_size(nodes, head, cpus, gpus)
-        _check_free(head, cpus, gpus)
-        yield Cluster(ray.get_runtime_context().gcs_address, head is None, nodes)
+        if head is None:
+            _check_size([_node(ray.cluster_resources())], head, cpus, gpus)
+        free = _wait_free(head, cpus, gpus)
+        yield Cluster(ray.get_runtime_context().gcs_address, head is None, free)
 
 
 def _ray() -> Any:
@@ -148,10 +151,8 @@ def _start(how: dict[str, Any]) -> None:
     import ray  # noqa: PLC0415
     from ray.exceptions import RayError  # noqa: PLC0415
 
-    # What the workers of a job print is in Ray's own logs.
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        ray.init(**how, **quiet)
+        ray.init(**how, logging_level=logging.ERROR)
     except (RayError, RuntimeError, ValueError, OSError) as error:
         verb = "started here" if how["address"] == "local" else f"joined at {how['address']}"
         raise ClusterError(f"Ray could not be {verb}: {error}") from error
@@ -159,18 +160,20 @@ def _start(how: dict[str, Any]) -> None:
 
 def _check_size(nodes: Sequence[Node], head: str | None, cpus: float, gpus: float) -> None:
     """Raise if the cluster can never have enough."""
-    has = {"CPU": sum(node.cpus for node in nodes), "GPU": sum(node.gpus for node in nodes)}
-    if lack := _lack(has, cpus, gpus):
+    if lack := _lack(nodes, cpus, gpus):
         where = f"the Ray cluster at {head}" if head else "this machine"
         raise ClusterError(f"{where} has {lack}: ask for less, or add nodes")
 
 
-def _check_free(head: str | None, cpus: float, gpus: float) -> None:
-    """Raise if others hold what is needed, and keep it."""
-    import ray  # noqa: PLC0415
+def _wait_free(head: str | None, cpus: float, gpus: float) -> tuple[Node, ...]:
+    """What is free on each node; raises if others hold what is needed, and keep it."""
+    from ray._private.state import available_resources_per_node  # noqa: PLC0415
 
     deadline = time.monotonic() + _PATIENCE_S
-    while lack := _lack(ray.available_resources(), cpus, gpus):
+    while True:
+        free = tuple(map(_node, available_resources_per_node().values()))
+        if not (lack := _lack(free, cpus, gpus)):
+            return free
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"the Ray cluster at {head or 'this machine'} has free {lack}: ask for less, or end"
@@ -179,11 +182,12 @@ def _check_free(head: str | None, cpus: float, gpus: float) -> None:
         time.sleep(_POLL_S)
 
 
-def _lack(has: dict[str, float], cpus: float, gpus: float) -> str | None:
-    """What there is too little of, in words."""
+def _lack(nodes: Sequence[Node], cpus: float, gpus: float) -> str | None:
+    """What the nodes have too little of, in words."""
+    has = {"CPU": sum(node.cpus for node in nodes), "GPU": sum(node.gpus for node in nodes)}
     for kind, wanted in (("CPU", cpus), ("GPU", gpus)):
-        if has.get(kind, 0.0) < wanted:
-            return f"{has.get(kind, 0.0):g} of the {wanted:g} {kind}s needed"
+        if has[kind] < wanted:
+            return f"{has[kind]:g} of the {wanted:g} {kind}s needed"
     return None
 
 

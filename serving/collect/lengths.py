@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ async def collect(
 
     Rows are kept as they come, and on interruption too: the same command goes on from there.
     """
-    rows = _kept(output, settings)
+    rows = kept_rows(output, settings)
     todo = [asked for asked in prompts if asked.id not in rows]
     gate = asyncio.Semaphore(settings.concurrency)
     limits = httpx.Limits(max_connections=settings.concurrency)
@@ -110,13 +110,13 @@ async def collect(
                 rows[row.prompt_id] = row
                 progress(done, len(todo))
                 if done % 50 == 0:
-                    _write(output, rows, settings)
+                    write_rows(output, rows, settings)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             if rows:
-                _write(output, rows, settings)
+                write_rows(output, rows, settings)
     return len(rows)
 
 
@@ -172,7 +172,7 @@ def _counts(client: httpx.AsyncClient, answer: httpx.Response) -> tuple[int, int
         ) from error
 
 
-def _kept(output: Path, settings: CollectSettings) -> dict[str, Row]:
+def kept_rows(output: Path, settings: CollectSettings) -> dict[str, Row]:
     """What an earlier run left; raises ``DatasetError`` where it asked something else."""
     if not output.exists():
         return {}
@@ -194,7 +194,8 @@ def _parsed(record: dict[str, Any]) -> Row:
     return Row(record["prompt_id"], int(record["input_size"]), sizes)
 
 
-def _write(output: Path, rows: dict[str, Row], settings: CollectSettings) -> None:
+def write_rows(output: Path, rows: Mapping[str, Row], settings: CollectSettings) -> None:
+    """Replace ``output`` by these rows, in the order of their ids."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FIELDS)

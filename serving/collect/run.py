@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 
 from serving.collect.lengths import Asked, CollectSettings, collect, read_prompts, write_prompts
+from serving.collect.shards import Shards
 from serving.engine import EngineConfig, EngineProcess
 from serving.engine.config import free_port
 from serving.models import resolve
@@ -25,6 +26,10 @@ def run_collecting(
 ) -> None:
     """Write ``output`` and ``prompts.jsonl.gz`` beside it; on interruption what came is kept."""
     prompts = read_prompts(prompts_file)
+    left = Shards(output, settings)
+    if left.folder.exists():  # by a run on Ray
+        with left.locked():
+            left.join()
     with _server(settings, output, console) as (base_url, name):
         ready = replace(settings, base_url=base_url)
         count = asyncio.run(_collected(prompts, ready, name, output, console))
@@ -35,8 +40,7 @@ def run_collecting(
 async def _collected(
     prompts: Sequence[Asked], settings: CollectSettings, name: str, output: Path, console: Console
 ) -> int:
-    columns = (*Progress.get_default_columns(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with progress_bar(console) as progress:
         bar = progress.add_task("collecting lengths", total=None)
         return await collect(
             prompts,
@@ -45,6 +49,12 @@ async def _collected(
             served_name=name,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
+
+
+def progress_bar(console: Console) -> Progress:
+    """The bar that a collection shows."""
+    columns = (*Progress.get_default_columns(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
 
 
 @contextmanager

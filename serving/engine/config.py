@@ -69,6 +69,10 @@ class EngineConfig:
 
     def environment(self) -> dict[str, str]:
         """Return the server's whole environment: this process's, ours, then ``env``."""
+        return {**os.environ, **self.variables()}
+
+    def variables(self) -> dict[str, str]:
+        """Return what is added to the environment: ours, then ``env``."""
         ours = {
             "VLLM_CPU_KVCACHE_SPACE": str(self.kv_cache_gib),
             "VLLM_NO_USAGE_STATS": "1",
@@ -77,7 +81,7 @@ class EngineConfig:
         if Path(self.model).is_dir():
             ours |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
         ours |= layout.environment(self.layout)
-        return {**os.environ, **ours, **self.env}
+        return {**ours, **self.env}
 
 
 def free_port() -> int:

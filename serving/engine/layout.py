@@ -47,7 +47,7 @@ def default() -> Layout:
 
 
 def cpu_build() -> bool:
-    """Whether the vLLM that is installed is the build for CPUs."""
+    """Return whether the vLLM installed here is the one for CPUs."""
     try:
         importlib.metadata.distribution(_CPU_BUILD)
     except importlib.metadata.PackageNotFoundError:

@@ -15,10 +15,15 @@ _PHASES = (
 )
 _FIRST_PHASE = "importing vLLM"
 
-_PREFIX = re.compile(r"^\(\w+ pid=\d+\)\s*(?:[A-Z]+ [\d-]+ [\d:]+ \[[^\]]*\]\s?)?")
-_NOISE = re.compile(r"nanobind|leaked|resource_tracker|warnings\.warn|^\s*\^+\s*$|^\s*-? ?\.\.\.")
+# Which process says it; one that Ray started is named twice, in colours.
+_PREFIX = re.compile(r"^(?:\(\S+ pid=[^)]*\)\s*)+(?:[A-Z]+ [\d-]+ [\d:]+ \[[^\]]*\]\s?)?")
+_COLOUR = re.compile(r"\x1b\[\d*m")
+_NOISE = re.compile(
+    r"nanobind|leaked|resource_tracker|warnings\.warn|^\s*\^+\s*$|^\s*-? ?\.\.\."
+    r"|root cause above|in (?:its )?creation task"
+)
 _REASON = re.compile(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Exception|error)\b.*:|: error: |^Killed|Fatal")
-_TAIL_BYTES = 64 * 1024
+_TAIL_BYTES = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -42,7 +47,8 @@ class LogFollower:
 
 def last_words(path: Path, *, lines: int = 4) -> str:
     """Return the lines of the log that say most likely why the engine died, newest last."""
-    cleaned = [_PREFIX.sub("", line).rstrip() for line in _tail(path).splitlines()]
+    plain = _COLOUR.sub("", _tail(path))
+    cleaned = [_PREFIX.sub("", line).rstrip() for line in plain.splitlines()]
     told = [line for line in cleaned if line and not _NOISE.search(line)]
     reasons = list(dict.fromkeys(line.strip() for line in told if _REASON.search(line)))
     return "\n".join((reasons or told)[-lines:]) or "(its log is empty)"

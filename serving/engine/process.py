@@ -66,7 +66,8 @@ class EngineProcess:
 
     def start(self) -> None:
         """Start the engine and wait until it is ready; ``start_s`` then says how long it took."""
-        _check_installed(self.config)
+        if self.config.server == VLLM_SERVER:
+            check_vllm()
         _check_port(self.config.port)
         with ExitStack() as undo:
             undo.callback(self.stop)
@@ -149,8 +150,9 @@ def _healthy(client: httpx.Client) -> bool:
         return False
 
 
-def _check_installed(config: EngineConfig) -> None:
-    if config.server == VLLM_SERVER and importlib.util.find_spec("vllm") is None:
+def check_vllm() -> None:
+    """Raise unless vLLM is installed here."""
+    if importlib.util.find_spec("vllm") is None:
         raise EngineError(
             "vLLM is not installed in this Python: run  pip install 'slotwise[cpu]'"
             "  (or 'slotwise[gpu]' on a machine with a GPU)"

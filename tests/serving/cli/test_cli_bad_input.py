@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -269,3 +270,44 @@ def test_a_share_of_capacity_that_is_none(tmp_path, trace, flag):
         *(flag, "1.5"),
     )
     assert_nothing_left(done, output, f"{flag} 1.5")
+
+
+@pytest.fixture
+def collecting(tmp_path):
+    """A collection of which all but one thing is in order."""
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "Hi."}', encoding="utf-8")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}", encoding="utf-8")
+    (model / "model.safetensors").write_bytes(b"weights")
+    output = tmp_path / "out" / "lengths.csv.gz"
+    return (
+        *("collect", "--prompts", str(tmp_path / "prompts.jsonl"), "--model", str(model)),
+        *("--output", str(output)),
+    )
+
+
+def test_a_server_and_engines_on_ray_at_once(collecting):
+    done = slotwise(*collecting, "--ray", "--base-url", "http://localhost:8000")
+    assert_refused(done, "--base-url", "--ray", "one of the two")
+
+
+def test_the_address_of_a_cluster_that_is_not_to_be_used(collecting):
+    assert_refused(slotwise(*collecting, "--address", "localhost:6379"), "--ray")
+
+
+def test_a_collection_on_ray_without_prompts(collecting, tmp_path):
+    (tmp_path / "prompts.jsonl").write_text("", encoding="utf-8")
+    assert_refused(slotwise(*collecting, "--ray"), "holds no prompt")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (extra: cluster)")
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed (extra: cpu)")
+def test_no_ray_cluster_at_the_address(collecting, tmp_path):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        done = slotwise(*collecting, "--ray", "--address", address)
+    assert_refused(done, "no Ray cluster answers", "ray start --head")
+    assert not list((tmp_path / "out").iterdir())

@@ -16,6 +16,7 @@ if find_spec("ray") is None:
     pytest.skip("Ray is not installed (extra: cluster)", allow_module_level=True)
 
 HERE = "ab" * 28
+FREE = "ray._private.state.available_resources_per_node"
 
 
 @pytest.fixture
@@ -114,8 +115,7 @@ def test_too_few_gpus(head):
 def test_a_cluster_that_fits_is_connected_to(head, monkeypatch):
     started = []
     monkeypatch.setattr(connection, "_start", started.append)
-    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
-    monkeypatch.setattr("ray.available_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(FREE, lambda: {HERE: {"CPU": 2.0}})
     monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(gcs_address="head:1"))
     with connect(head.address, cpus=2.0) as cluster:
         assert cluster == Cluster("head:1", local=False, nodes=(Node(2.0, 0.0),))
@@ -126,8 +126,7 @@ def test_a_cluster_that_fits_is_connected_to(head, monkeypatch):
 def test_what_others_hold_is_not_waited_for_long(head, monkeypatch):
     monkeypatch.setattr(connection, "_start", lambda how: None)
     monkeypatch.setattr(connection, "_PATIENCE_S", 0.0)
-    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
-    monkeypatch.setattr("ray.available_resources", lambda: {})
+    monkeypatch.setattr(FREE, lambda: {HERE: {"memory": 1.0}})
     assert "has free 0 of the 2 CPUs" in refused(head.address, cpus=2.0)
 
 

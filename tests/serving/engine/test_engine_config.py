@@ -56,7 +56,7 @@ def test_few_cores_all_compute_in_one_process(
 ) -> None:
     monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
     monkeypatch.setattr(layout, "_cores", lambda: cores)
-    monkeypatch.setattr(layout, "_cpu_build", lambda: cpu_build)
+    monkeypatch.setattr(layout, "cpu_build", lambda: cpu_build)
     assert layout.default() == expected
     assert ("uni" in EngineConfig(model="m").command()) is (expected == "compact")
 
@@ -70,7 +70,7 @@ def test_the_compact_layout_computes_on_all_cores(monkeypatch: pytest.MonkeyPatc
 
 def test_the_users_choice_of_cores_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "_cores", lambda: 2)
-    monkeypatch.setattr(layout, "_cpu_build", lambda: True)
+    monkeypatch.setattr(layout, "cpu_build", lambda: True)
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0-1")
     assert layout.default() == "standard"
     assert EngineConfig(model="m").environment()["VLLM_CPU_OMP_THREADS_BIND"] == "0-1"
@@ -106,6 +106,17 @@ def test_last_words_are_the_errors_once_each(tmp_path: Path) -> None:
         "ValueError: no GPU",
         "RuntimeError: Engine core initialization failed. See root cause: {}",
     ]
+
+
+def test_last_words_of_an_engine_that_ray_started(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    ray = "\x1b[36m(MapWorker(MapBatches(Stage)) pid=7, ip=10.0.0.2)\x1b[0m "
+    path.write_text(
+        f"{ray}(EngineCore pid=12) ERROR 11-21 04:09:26 [core.py:133] ValueError: no weights\n"
+        f"{ray}RuntimeError: Engine core initialization failed. See root cause above.\n"
+        f"ray.exceptions.ActorDiedError: The actor died of an error in its creation task: {ray}\n"
+    )
+    assert last_words(path) == "ValueError: no weights"
 
 
 def test_without_errors_the_last_lines_speak(tmp_path: Path) -> None:
