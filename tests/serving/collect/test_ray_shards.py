@@ -101,8 +101,8 @@ def test_a_shard_is_written_when_its_last_prompt_is_answered(shards):
 
 def test_a_prompt_is_done_with_its_last_sample(shards):
     gathering = Gathering(shards, PROMPTS, size=9)
-    taken = [gathering.take(Answer("p0", 3, 1)) for _ in range(3)]
-    assert taken == [False, True, False]  # the third came of a task that was repeated
+    taken = [gathering.take(Answer("p0", 3, 1)) for _ in range(4)]
+    assert taken == [False, True, False, False]  # the last came of a task that was repeated
 
 
 def test_what_is_complete_of_an_open_shard_is_kept(shards):
