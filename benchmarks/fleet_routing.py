@@ -143,6 +143,7 @@ def main() -> None:
                 # Every engine learns its step times first.
                 warm = full_rate(url, 16 * a.replicas)
                 rate = rate or warm
+                print(f"{router}: {warm:.3f} requests/s kept full", flush=True)
                 runs = []
                 for seed in range(a.seeds):
                     requests = requests_of(a.num_prompts, a.load * rate, seed)

@@ -29,6 +29,7 @@ _CPU_ENGINE = {
     "max_model_len": 2048,
 }
 _CPU_VARIABLES = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "2"}
+_TRIES_EACH = 2
 _VARIABLES = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
@@ -74,6 +75,8 @@ def llm_config(config: ClusterConfig) -> LLMConfig:
             "num_replicas": config.replicas,
             "autoscaling_config": None,
             "max_ongoing_requests": 10_000,
+            # A wrong engine argument is wrong again; two replicas that collide at start do not.
+            "max_constructor_retry_count": _TRIES_EACH * config.replicas,
             "health_check_period_s": config.health_check_period_s,
             "health_check_timeout_s": config.health_check_timeout_s,
             "request_router_config": _router(config),

@@ -65,9 +65,12 @@ def _wait(config: ClusterConfig, *, console: Console, timeout_s: float) -> None:
             if overview is not None:
                 if overview.status == ApplicationStatus.RUNNING:
                     return
-                if overview.status in _ENDED or (reason := _failure(overview)):
-                    raise ClusterError(f"the fleet did not start: {_reason(overview) or reason}")
-                status.update(f"{_running(overview)} of {config.replicas} engines, {took_s:.0f} s")
+                if overview.status in _ENDED:
+                    raise ClusterError(f"the fleet did not start: {_reason(overview)}")
+                again = f"; tried again: {failure}" if (failure := _failure(overview)) else ""
+                status.update(
+                    f"{_running(overview)} of {config.replicas} engines, {took_s:.0f} s{again}"
+                )
             if took_s > timeout_s:
                 raise ClusterError(
                     f"the fleet was not ready after {timeout_s:.0f} s; see `serve status` and the "
@@ -82,7 +85,7 @@ def _running(overview: ApplicationStatusOverview) -> int:
 
 
 def _failure(overview: ApplicationStatusOverview) -> str:
-    """Why a replica's start failed, which Ray would try a few times more."""
+    """Why a replica's start failed; Ray tries it again, and some failures pass."""
     for deployment in overview.deployments.values():
         if "Error" in deployment.message:
             return _last_line(deployment.message)
