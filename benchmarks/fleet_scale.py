@@ -1,14 +1,15 @@
 """Placement on 4 to 1,024 simulated instances: attainment, capacity, router time, old digests.
 
 python benchmarks/fleet_scale.py [--sizes 4,16,64,256,1024] [--cards h100,a100,l40s]
-    [--requests-each 60] [--age-sizes 16,64] [--period-ms 100] --output FILE
+    [--seconds 60] [--age-sizes 16,64] [--period-ms 100] --output FILE
 
 `--singles FILE` takes the capacities of the cards alone from an earlier result.
 
-Of the cards in turn, Llama-3.1-8B on each, 64 slots; chat and summaries of the `mixed-v1` workload,
-Poisson arrivals, lengths forecast with log-normal noise of sigma 0.5, policy `slotwise`. A card's
-capacity alone is the highest rate at which 95 % of the promises are kept, over as many requests as
-a fleet of its kind gets; a fleet's is beside the sum of those.
+Of the cards in turn, Llama-3.1-8B on each, 64 slots; summaries of the `arxiv-v1` workload (prompts
+of 3,253 tokens, answers of 356), Poisson arrivals for so many seconds, lengths forecast with
+log-normal noise of sigma 0.5, policy `slotwise`. A card's capacity alone is the highest rate at
+which 95 % of the promises are kept, over several runs of the same seconds; a fleet's stands beside
+the sum of those.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from rich.console import Console
 from scheduler.registry import PolicyName
 from scheduler.simulator.placement import SloGain, create_placement
 from scheduler.simulator.profiles import EngineProfile
+from scheduler.simulator.request import SimRequest
 from scheduler.warmup import warm_up_placement
 from serving.simulate.config import SimConfig
 from serving.simulate.engines import run_policy
@@ -41,20 +43,20 @@ _STEPS = 6
 
 @dataclass(frozen=True)
 class Fleet:
-    """Instances and how many requests each is to serve on average."""
+    """Instances, and for how long requests come."""
 
     cards: tuple[str, ...]
-    requests_each: int
+    seconds: float
 
-    def config(self, cards: tuple[str, ...]) -> SimConfig:
+    def config(self, cards: tuple[str, ...], rate: float = 1.0) -> SimConfig:
         """As ``slotwise simulate`` would have it."""
         return SimConfig(
             policies=(_POLICY.full,),
             instances=tuple(f"{card}-llama-3.1-8b" for card in cards),
-            workload="mixed-v1",
+            workload="arxiv-v1",
             forecast="noise:0.5",
-            rate=1.0,
-            num_requests=self.requests_each * len(self.cards),
+            rate=rate,
+            num_requests=max(round(rate * self.seconds), 1),
             max_num_seqs=_SLOTS,
         )
 
@@ -63,10 +65,10 @@ class Fleet:
         """Of the instances."""
         return engine_profiles(self.config(self.cards))
 
-    @property
-    def workload(self) -> SimWorkload:
-        """Its requests; what they are promised goes by the slowest card."""
-        return SimWorkload(self.config((_PROMISED_BY,)), Console(quiet=True))
+    def requests(self, rate: float, seed: int) -> list[SimRequest]:
+        """So many a second; what they are promised goes by the slowest card."""
+        workload = SimWorkload(self.config((_PROMISED_BY,), rate), Console(quiet=True))
+        return workload.requests(seed, oracle=False)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Run:
 
 def run(fleet: Fleet, rate: float, *, placement: Any, seed: int = 0) -> Run:
     """Serve the fleet's requests at so many a second in all."""
-    requests = fleet.workload.requests(seed, oracle=False, scale=rate)
+    requests = fleet.requests(rate, seed)
     began_s = time.perf_counter()
     found = run_policy(_POLICY, fleet.profiles, requests, placement=placement)
     ours = isinstance(placement, SloGain)
@@ -107,9 +109,9 @@ def run(fleet: Fleet, rate: float, *, placement: Any, seed: int = 0) -> Run:
     )
 
 
-def alone(card: str, rate: float, *, requests_each: int, repeats: int) -> float:
+def alone(card: str, rate: float, *, seconds: float, repeats: int) -> float:
     """Attainment of one instance, over so many independent runs."""
-    fleet = Fleet((card,), requests_each)
+    fleet = Fleet((card,), seconds)
     return float(
         np.mean([run(fleet, rate, placement=None, seed=k).attainment for k in range(repeats)])
     )
@@ -123,16 +125,14 @@ def capacity(attained: Any, low: float, high: float) -> float:
     return low
 
 
-def single_capacities(
-    cards: Sequence[str], *, requests_each: int, repeats: int
-) -> dict[str, float]:
+def single_capacities(cards: Sequence[str], *, seconds: float, repeats: int) -> dict[str, float]:
     """Of one instance of each card, in requests per second."""
     found = {}
     for card in dict.fromkeys(cards):
         found[card] = capacity(
-            lambda rate, card=card: alone(card, rate, requests_each=requests_each, repeats=repeats),
+            lambda rate, card=card: alone(card, rate, seconds=seconds, repeats=repeats),
             0.0,
-            32.0,
+            16.0,
         )
         print(f"{card} alone: {found[card]:.2f} requests/s", flush=True)
     return found
@@ -144,7 +144,7 @@ def main() -> None:
     )
     parser.add_argument("--sizes", default="4,16,64,256,1024")
     parser.add_argument("--cards", default="h100,a100,l40s")
-    parser.add_argument("--requests-each", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--repeats", type=int, default=24, help="runs of a card alone")
     parser.add_argument("--age-sizes", default="16,64")
     parser.add_argument("--ages-ms", default="0,100,250,500,1000,2000")
@@ -159,7 +159,7 @@ def main() -> None:
     if a.singles:
         singles = json.loads(a.singles.read_text(encoding="utf-8"))["single_capacity_rps"]
     else:
-        singles = single_capacities(cards, requests_each=a.requests_each, repeats=a.repeats)
+        singles = single_capacities(cards, seconds=a.seconds, repeats=a.repeats)
     settings = {name: v.name if isinstance(v, Path) else v for name, v in vars(a).items()}
     document: dict[str, Any] = {
         "config": {**settings, "goal": _GOAL, "slots": _SLOTS},
@@ -170,7 +170,7 @@ def main() -> None:
 
     def fleet_of(size: int) -> tuple[Fleet, float]:
         chosen = tuple(cards[k % len(cards)] for k in range(size))
-        return Fleet(chosen, a.requests_each), sum(singles[card] for card in chosen)
+        return Fleet(chosen, a.seconds), sum(singles[card] for card in chosen)
 
     for size in map(int, filter(None, a.sizes.split(","))):
         fleet, nominal_rps = fleet_of(size)
