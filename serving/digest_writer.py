@@ -1,5 +1,6 @@
 """An engine's reports of how it is, at a bounded rate."""
 
+import contextlib
 import logging
 import math
 from dataclasses import dataclass
@@ -28,12 +29,19 @@ class DigestWriter:
             return
         self._due_s = now_s + self.period_s
         self._serial += 1
-        snapshot = driver.snapshot(now_s=now_s, kv_tokens_free=kv_tokens_free)
-        report = EngineReport(self._serial, driver.untrained, driver.fallbacks, Digest.of(snapshot))
         try:
+            snapshot = driver.snapshot(now_s=now_s, kv_tokens_free=kv_tokens_free)
+            report = EngineReport(
+                self._serial, driver.untrained, driver.fallbacks, Digest.of(snapshot)
+            )
             write_report(self.path, report)
-        except OSError as error:
-            # Routers do without; a full disk must not stop an engine.
-            if not self._broken:
-                logger.warning("no digests for routers: %s (%s); logged once", self.path, error)
-            self._broken = True
+        except Exception as error:  # noqa: BLE001 - routers do without, and no fault stops an engine
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Say it once. Without a file nobody takes the engine for one that hangs."""
+        if not self._broken:
+            logger.warning("no digests for routers: %s (%r); logged once", self.path, error)
+        self._broken = True
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)

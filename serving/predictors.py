@@ -39,8 +39,10 @@ def predictor_stamp(name: str) -> str:
     Raises ``ArtifactError`` where the registry cannot say.
     """
     if Path(name).is_dir():
-        index = Path(name) / "artifact.json"
-        return str(index.stat().st_mtime_ns) if index.is_file() else "none"
+        try:
+            return str((Path(name) / "artifact.json").stat().st_mtime_ns)
+        except FileNotFoundError:
+            return "none"
     if name == PACKAGED:
         return PACKAGED
     from training.registry import Registry  # noqa: PLC0415 - MLflow is an optional extra

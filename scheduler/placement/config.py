@@ -16,4 +16,4 @@ class PlacementConfig:
     tolerance: float = 0.1
     done_worth: float = 0.3
     stale_s: float = 3.0
-    transit_s: float = 0.05
+    transit_s: float = 0.2

@@ -20,7 +20,7 @@ _ADDRESS = "Head node's HOST:PORT of a running Ray cluster, or auto; without it 
 _ACCELERATOR = "cpu or gpu; by default what the vLLM installed here is built for."
 _ROUTER = "slo; power-of-two and round-robin are Ray's own, to compare with."
 _ENGINE = "An engine argument of vLLM as NAME=VALUE (YAML), e.g. max_num_seqs=64; may be repeated."
-_SET = "A setting as NAME=VALUE, see `slotwise config show`; may be repeated."
+_SET = "A setting as NAME=VALUE, see `slotwise config show`; no secret; may be repeated."
 _TIMEOUT = "Seconds that a start may take."
 
 Model = Annotated[str, typer.Argument(help=_MODEL)]
@@ -66,8 +66,8 @@ def serve(
         cpus_per_replica=cpus_per_replica,
         gpus_per_replica=gpus_per_replica,
         router=router,
-        engine=_pairs(engine, "--engine"),
-        settings={**_own_variables(), **_pairs(setting, "--set")},
+        engine=_engine(engine),
+        settings={**_own_variables(), **_settings(setting)},
     )
     check(config)
     with connect(address, cpus=config.cpus, gpus=config.gpus):
@@ -114,8 +114,8 @@ def config(
         cpus_per_replica=cpus_per_replica,
         gpus_per_replica=gpus_per_replica,
         router=router,
-        engine=_pairs(engine, "--engine"),
-        settings=_pairs(setting, "--set"),
+        engine=_engine(engine),
+        settings=_settings(setting),
     )
     text = serve_config(made, host=host, port=port)
     if output is None:
@@ -139,7 +139,8 @@ def _own_variables() -> dict[str, str]:
     from serving.cluster.config import SECRETS  # noqa: PLC0415
 
     prefix = "SLOTWISE_"
-    found = {k.removeprefix(prefix).lower(): v for k, v in os.environ.items() if prefix in k}
+    ours = {k: v for k, v in os.environ.items() if k.startswith(prefix)}
+    found = {name.removeprefix(prefix).lower(): value for name, value in ours.items()}
     return {k: v for k, v in found.items() if k not in {"config", "data", *SECRETS}}
 
 
@@ -149,19 +150,41 @@ def _own_accelerator() -> str:
     return "cpu" if cpu_build() else "gpu"
 
 
-def _pairs(given: list[str] | None, flag: str) -> dict[str, Any]:
-    """NAME=VALUE, the value as YAML reads it; raises ``ConfigError``."""
+def _settings(given: list[str] | None) -> dict[str, str]:
+    """As an environment would have them; raises ``ConfigError`` for a secret."""
+    from predictor.errors import ConfigError  # noqa: PLC0415
+    from serving.cluster.config import SECRETS  # noqa: PLC0415
+
+    found = dict(_pair(text, "--set") for text in given or [])
+    for name in SECRETS:
+        if name in found:
+            raise ConfigError(
+                f"--set {name}: what is set here can be read on Ray's dashboard; set "
+                f"SLOTWISE_{name.upper()} in the environment of this command, or of Ray's nodes"
+            )
+    return found
+
+
+def _engine(given: list[str] | None) -> dict[str, Any]:
+    """Values as YAML reads them; raises ``ConfigError``."""
     import yaml  # noqa: PLC0415
 
     from predictor.errors import ConfigError  # noqa: PLC0415
 
     found: dict[str, Any] = {}
     for text in given or []:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"{flag} {text}: write NAME=VALUE")
+        name, value = _pair(text, "--engine")
         try:
             found[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"{flag} {text}: the value cannot be read ({error})") from error
+            raise ConfigError(f"--engine {text}: the value cannot be read ({error})") from error
     return found
+
+
+def _pair(text: str, flag: str) -> tuple[str, str]:
+    from predictor.errors import ConfigError  # noqa: PLC0415
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"{flag} {text}: write NAME=VALUE")
+    return name, value

@@ -27,7 +27,7 @@ class _Posted:
 
 @dataclass(frozen=True, slots=True)
 class IngressNote:
-    """What an ingress posts: the model that predicts there, and its metrics as text."""
+    """What the ingress of rank ``name`` posts: the model that predicts there, and its metrics."""
 
     name: str
     predictor: str
@@ -57,10 +57,14 @@ class SnapshotBoard:
         self._began_s = clock()
 
     def join(self, report: ReplicaReport) -> None:
-        """A replica that is about to serve; raises ``ClusterError`` if others serve another."""
+        """A replica that is about to serve; raises ``ClusterError`` if others serve another.
+
+        Of models that are called differently each may have its own: a fleet may change.
+        """
         self._forget()
         for posted in self._posted.values():
-            if posted.report.model != report.model:
+            same = posted.report.named == report.named
+            if same and posted.report.model != report.model:
                 raise ClusterError(
                     f"replica {report.rank} serves another model ({report.model}) than replica "
                     f"{posted.report.rank} ({posted.report.model}): put the same files on all nodes"
@@ -71,15 +75,8 @@ class SnapshotBoard:
         """Take in how a replica is."""
         now_s = self._clock()
         self._serial += 1
-        known = self._posted.get(report.replica)
         said_at_s = now_s - report.age_s
-        if report.digest is None and known is not None and known.report.digest is not None:
-            said_at_s = known.said_at_s
         self._posted[report.replica] = _Posted(report, self._serial, now_s, said_at_s)
-
-    def leave(self, replica: str) -> None:
-        """A replica that ends in order."""
-        self._posted.pop(replica, None)
 
     def read(self, epoch: str, serial: int) -> News:
         """What is new since ``serial`` of ``epoch``; all, if that is another."""
@@ -102,10 +99,10 @@ class SnapshotBoard:
         self._forget()
         now_s = self._clock()
         since_s = self._mixed_since_s
+        # Of a replica that was started anew only the new one.
+        latest = {p.report.rank: p for p in sorted(self._posted.values(), key=lambda p: p.serial)}
         return Overview(
-            replicas=tuple(
-                sorted(map(self._heard, self._posted.values()), key=lambda h: h.report.rank)
-            ),
+            replicas=tuple(self._heard(latest[rank]) for rank in sorted(latest)),
             ingresses=tuple(note for _, note in self._notes.values()),
             mixed_s=0.0 if since_s is None else now_s - since_s,
             restarted_s=now_s - self._began_s,

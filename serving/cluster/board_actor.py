@@ -34,6 +34,11 @@ class BoardLink:
             )
         return self._handle
 
+    def end(self) -> None:
+        """With its fleet."""
+        ray.kill(self.actor)
+        self._handle = None
+
     def lost(self) -> None:
         """A call failed."""
         self._handle = None

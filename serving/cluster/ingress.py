@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, RayTaskError
 from ray.llm._internal.serve.core.ingress.ingress import init as ray_app
 from ray.serve.llm.ingress import OpenAiIngress
 from starlette.types import Receive, Scope, Send
@@ -19,6 +19,7 @@ from serving.cluster.metrics import ClusterMetrics
 from serving.cluster.replica import Served
 from serving.cluster.router_metrics import router_metrics
 from serving.middleware.asgi import SlotwiseMiddleware
+from serving.settings import load as load_settings
 from serving.sidecar.errors import error_response
 from serving.token import Token
 
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 # A request that met so many dying replicas is given back to its client.
 _MOST_TRIES = 3
 # What a replica or its engine leaves behind that died; nothing of the request runs on there.
-DEATHS = (RayActorError, EngineDeadError)
+DEATHS = (ActorDiedError, EngineDeadError)
 
 
 class SlotwiseIngress(OpenAiIngress):  # type: ignore[misc]
@@ -106,14 +107,16 @@ class FleetMiddleware(SlotwiseMiddleware):
 
     def __init__(self, app: Any) -> None:
         super().__init__(app)
+        # In mode off as well.
+        self._token = Token.of(load_settings().settings)
         self._metrics: ClusterMetrics | None = None
         self._noting: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Only with the token, if there is one; as vLLM's own server does it."""
-        if scope["type"] == "http" and self._services is not None:
+        """Only with the token, if there is one; browsers ask beforehand without."""
+        if scope["type"] == "http" and scope["method"] != "OPTIONS":
             given = dict(scope["headers"]).get(b"authorization", b"")
-            if not Token.of(self._services.settings).admits(given):
+            if not self._token.admits(given):
                 refusal = error_response(401, "give the token: Authorization: Bearer TOKEN")
                 await refusal(scope, receive, send)
                 return

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Iterable, Iterator
 
 import ray
@@ -14,6 +13,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
+from ray import serve
 
 from scheduler.placement.digest import Digest, Item
 from serving.cluster.board import IngressNote, Overview
@@ -24,7 +24,7 @@ from serving.middleware.services import MiddlewareServices
 
 logger = logging.getLogger(__name__)
 
-_NOTE_S = 2.0
+_NOTE_S, _BOARD_S = 2.0, 2.0
 
 
 class ClusterMetrics:
@@ -33,20 +33,24 @@ class ClusterMetrics:
     def __init__(self, services: MiddlewareServices) -> None:
         self._services = services
         self._board = BoardLink()
-        self._name = uuid.uuid4().hex[:8]
+        self._name = str(serve.get_replica_context().rank.rank)
 
     async def run(self) -> None:
         """Post every two seconds, until cancelled."""
         while True:
-            await self._post()
+            try:
+                await self._post()
+            except Exception:
+                # Metrics must not end because one look failed.
+                logger.exception("this ingress's metrics were not posted")
             await asyncio.sleep(_NOTE_S)
 
     async def rendered(self) -> bytes:
         """The text that Prometheus reads; of this ingress alone while the board is away."""
         await self._post()
         try:
-            overview = await self._board.actor.overview.remote()
-        except ray.exceptions.RayError as error:
+            overview = await asyncio.wait_for(self._board.actor.overview.remote(), _BOARD_S)
+        except (ray.exceptions.RayError, TimeoutError) as error:
             self._board.lost()
             logger.warning("metrics of this ingress alone: the board does not answer (%s)", error)
             overview = Overview((), (self._note(),), 0.0, 0.0)
@@ -56,8 +60,8 @@ class ClusterMetrics:
 
     async def _post(self) -> None:
         try:
-            await self._board.actor.note.remote(self._note())
-        except ray.exceptions.RayError as error:
+            await asyncio.wait_for(self._board.actor.note.remote(self._note()), _BOARD_S)
+        except (ray.exceptions.RayError, TimeoutError) as error:
             self._board.lost()
             logger.debug("the board does not answer: %s", error)
 
@@ -129,14 +133,14 @@ def _live(report: ReplicaReport) -> float:
 
 
 def _merged(notes: Iterable[IngressNote]) -> Iterator[Metric]:
-    """One family for each name, its samples told apart by the place of the ingress."""
+    """One family for each name, its samples told apart by the rank of the ingress."""
     found: dict[str, Metric] = {}
-    for place, note in enumerate(sorted(notes, key=lambda note: note.name)):
+    for note in sorted(notes, key=lambda note: note.name):
         for family in text_string_to_metric_families(note.metrics):
             metric = found.setdefault(
                 family.name, Metric(family.name, family.documentation, family.type)
             )
             for sample in family.samples:
-                labels = {**sample.labels, "ingress": str(place)}
+                labels = {**sample.labels, "ingress": note.name}
                 metric.samples.append(sample._replace(labels=labels))
     yield from found.values()

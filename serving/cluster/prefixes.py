@@ -12,6 +12,8 @@ from scheduler.snapshot import Floats
 _BLOCK = 256
 _MOST_BLOCKS = 64
 _REMEMBERED = 20_000
+# English in the usual tokenizers; a router has no tokenizer and needs none.
+_CHARACTERS_PER_TOKEN = 4.0
 
 
 class PrefixMemory:
@@ -67,9 +69,24 @@ def prompt_text(args: Sequence[Any]) -> str:
     if isinstance(messages, list):
         return "\n".join(_content(message) for message in messages)
     prompt = getattr(args[0], "prompt", None)
-    return prompt if isinstance(prompt, str) else ""
+    prompts = [prompt] if isinstance(prompt, str) else prompt
+    return "\n".join(p for p in prompts or () if isinstance(p, str))
+
+
+def prompt_tokens(args: Sequence[Any]) -> float:
+    """About so many tokens: those of a prompt of token ids, else by the length of the text."""
+    prompt = getattr(args[0], "prompt", None) if args else None
+    ids = sum(len(p) if isinstance(p, list) else isinstance(p, int) for p in _listed(prompt))
+    return max(ids + len(prompt_text(args)) / _CHARACTERS_PER_TOKEN, 1.0)
+
+
+def _listed(prompt: Any) -> list[Any]:
+    return prompt if isinstance(prompt, list) else []
 
 
 def _content(message: Any) -> str:
     content = message.get("content") if isinstance(message, dict) else None
-    return content if isinstance(content, str) else ""
+    if isinstance(content, str):
+        return content
+    texts = (part.get("text") for part in _listed(content) if isinstance(part, dict))
+    return "\n".join(text for text in texts if isinstance(text, str))

@@ -24,7 +24,7 @@ def check(config: ClusterConfig) -> None:
     for name in config.settings:
         if name not in Settings.model_fields:
             hint = nearest(name, Settings.model_fields)
-            raise ConfigError(f"--set {name}: no such setting: {hint}")
+            raise ConfigError(f"--set {name} (or SLOTWISE_{name.upper()}): no such setting: {hint}")
     settings = load_settings(flags=config.settings).settings
     if settings.mode == "off":
         raise ConfigError("mode off: a fleet without Slotwise is `serve run` of Ray's own LLM app")

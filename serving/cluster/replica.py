@@ -13,10 +13,11 @@ from typing import Any
 
 import psutil
 from ray import serve
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.llm._internal.serve.core.protocol import RawRequestInfo
 from ray.serve.llm import LLMServer
 from starlette.requests import Request
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from predictor.errors import ClusterError
 from serving.cluster.board_actor import BoardLink
@@ -26,7 +27,7 @@ from serving.settings import load as load_settings
 
 logger = logging.getLogger(__name__)
 
-_POST_S = 2.0
+_POST_S, _JOIN_S = 2.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
         settings = load_settings().settings
         context = serve.get_replica_context()
         self._rank = int(context.rank.rank)
+        named = str(llm_config.get_engine_config().actual_hf_model_id)
         self._board = BoardLink()
         self._folder = tempfile.TemporaryDirectory(prefix="slotwise-engine-")
         digest_file = Path(self._folder.name) / "digest"
@@ -79,7 +81,8 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
             path=digest_file,
             replica=context.replica_id.unique_id,
             rank=self._rank,
-            model=fingerprint(str(llm_config.get_engine_config().actual_hf_model_id)),
+            model=fingerprint(named),
+            named=named,
             period_s=settings.digest_period_ms / 1e3,
             hang_s=settings.engine_hang_s,
             post=self._post,
@@ -92,6 +95,8 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
     async def check_health(self) -> None:
         """Raise if the engine is dead or hangs: Ray then starts this replica anew."""
         await super().check_health()
+        if self._reporting.done():
+            raise ClusterError(f"replica {self._rank} has stopped to report; it is started anew")
         if self._reporter.hangs:
             raise ClusterError(
                 f"replica {self._rank}: the engine has {self._reporter.in_flight} requests and "
@@ -122,7 +127,12 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
         self._reporter.entered()
         try:
             yield Served(self._rank)
+            begun = False
             async for part in stream:
+                if not begun and _is_error(part):
+                    # vLLM turns the death of its engine into an answer; it is none.
+                    await self._raise_if_dead()
+                begun = True
                 yield part
             served = watched.served(self._rank)
             if served is not None:
@@ -130,11 +140,24 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
         finally:
             self._reporter.left()
 
+    async def _raise_if_dead(self) -> None:
+        assert self.engine is not None
+        try:
+            await self.engine.check_health()
+        except Exception as error:
+            raise EngineDeadError from error
+
     async def _join(self) -> None:
+        """Raises ``ClusterError`` if the others serve another model; a board away is no reason."""
         reporter = self._reporter
-        await self._board.actor.join.remote(
-            ReplicaReport(reporter.replica, reporter.rank, reporter.model)
-        )
+        report = ReplicaReport(reporter.replica, reporter.rank, reporter.model, reporter.named)
+        try:
+            await asyncio.wait_for(self._board.actor.join.remote(report), _JOIN_S)
+        except RayTaskError as error:
+            raise error.cause if isinstance(error.cause, ClusterError) else error from None
+        except (RayError, TimeoutError) as error:
+            logger.warning("the board does not answer: %r; joined without it", error)
+            self._board.lost()
 
     async def _post(self, report: ReplicaReport) -> None:
         try:
@@ -145,13 +168,21 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
             self._board.lost()
 
 
+def _is_error(part: Any) -> bool:
+    """Whether vLLM answers with an error, in a stream or in one piece."""
+    first = part[0] if isinstance(part, list) and part else part
+    if isinstance(first, str):
+        return first.startswith('data: {"error"')
+    return getattr(first, "error", None) is not None
+
+
 def _end_engine() -> None:
     """Kill vLLM's processes; what waits for them fails at once, and can be placed anew.
 
     A process that was stopped would outlive this one, and keep its memory.
     """
     for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             child.kill()
 
 

@@ -9,12 +9,13 @@ class ReplicaReport:
 
     ``digest`` is :meth:`scheduler.placement.digest.Digest.to_bytes`, true ``age_s`` before the
     report was sent; ``None`` before the engine's latency model is there. ``healthy`` is false once
-    the engine is dead or hangs. ``model`` is a fingerprint of the weights.
+    the engine is dead or hangs. ``model`` is a fingerprint of the weights that are ``named`` so.
     """
 
     replica: str
     rank: int
     model: str
+    named: str = ""
     digest: bytes | None = None
     age_s: float = 0.0
     healthy: bool = True

@@ -30,6 +30,7 @@ class Reporter:
     replica: str
     rank: int
     model: str
+    named: str
     period_s: float
     hang_s: float
     post: Callable[[ReplicaReport], Awaitable[None]]
@@ -42,6 +43,8 @@ class Reporter:
     _busy_since_s: float = 0.0
     _posted_s: float = field(default=-HEARTBEAT_S)
     _posted: ReplicaReport | None = None
+    _unreadable: bool = False
+    _ended: bool = False
 
     def entered(self) -> None:
         """A request came."""
@@ -68,14 +71,17 @@ class Reporter:
         while True:
             try:
                 await self.look()
-            except InputError as error:
-                logger.error("the engine's report cannot be read: %s", error)
+            except Exception:
+                # Who stops reporting gets no requests any more: nothing may end this.
+                logger.exception("this look at the engine failed")
             await asyncio.sleep(self.period_s)
 
     async def look(self) -> None:
         """Post if there is something to say."""
-        fresh = read_report(self.path)
-        if fresh is not None and (self._last is None or fresh.serial != self._last.serial):
+        fresh = self._read()
+        if fresh is None:
+            self._last = None
+        elif self._last is None or fresh.serial != self._last.serial:
             self._last, self._changed_s = fresh, self.clock()
         report = self._report(healthy=await self._healthy())
         now_s = self.clock()
@@ -85,16 +91,27 @@ class Reporter:
         self._posted, self._posted_s = report, now_s
         await self.post(report)
 
+    def _read(self) -> EngineReport | None:
+        """What the engine said last; nothing where it cannot be read."""
+        try:
+            return read_report(self.path)
+        except (InputError, OSError) as error:
+            if not self._unreadable:
+                logger.error("the engine's report cannot be read: %s; logged once", error)
+            self._unreadable = True
+            return None
+
     def _report(self, *, healthy: bool) -> ReplicaReport:
         last = self._last
         if last is None:
-            return ReplicaReport(self.replica, self.rank, self.model, healthy=healthy)
+            return ReplicaReport(self.replica, self.rank, self.model, self.named, healthy=healthy)
         idle = not self.in_flight
         digest = last.digest.idle() if idle else last.digest
         return ReplicaReport(
             replica=self.replica,
             rank=self.rank,
             model=self.model,
+            named=self.named,
             digest=digest.to_bytes(),
             age_s=0.0 if idle else self.clock() - self._changed_s,
             healthy=healthy,
@@ -106,13 +123,15 @@ class Reporter:
         try:
             await self.alive()
         except Exception as error:  # noqa: BLE001 - vLLM's reasons to be dead are its own
-            logger.error("the engine is dead: %s", error)
+            if not self._ended:
+                logger.error("the engine is dead: %r", error)
+            self._ended = True
             return False
-        if self.hangs:
+        if self.hangs and not self._ended:
             logger.error("the engine hangs with %d requests: it is ended", self.in_flight)
+            self._ended = True
             self.on_hang()
-            return False
-        return True
+        return not self.hangs
 
 
 def _same(report: ReplicaReport, other: ReplicaReport) -> bool:

@@ -22,7 +22,7 @@ from scheduler.placement.digest import Digest
 from scheduler.placement.fleet import Fleet
 from scheduler.slo import Slo
 from serving.cluster.board_actor import BoardLink
-from serving.cluster.prefixes import PrefixMemory, prompt_text
+from serving.cluster.prefixes import PrefixMemory, prompt_text, prompt_tokens
 from serving.cluster.report import Heard
 from serving.cluster.router_metrics import RouterMetrics, router_metrics
 from serving.xargs import decode
@@ -31,8 +31,7 @@ logger = logging.getLogger(__name__)
 
 # What a request without a forecast is taken for; the ingress gives every one a forecast.
 _UNKNOWN_TOKENS = 256
-# English in the usual tokenizers; the router has no tokenizer and needs none.
-_CHARACTERS_PER_TOKEN = 4.0
+_READ_S = 2.0
 # Of equally good replicas Ray may refuse the first (its queue is full): so many more are named.
 _ALTERNATIVES = 3
 
@@ -74,7 +73,12 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
         if pending_request is None or not candidate_replicas:
             return [_two_of(candidate_replicas)]
         began_s = time.perf_counter()
-        chosen, by = self._chosen(candidate_replicas, pending_request)
+        try:
+            chosen, by = self._chosen(candidate_replicas, pending_request)
+        except Exception:
+            # Ray would leave the request without an answer for ever.
+            logger.exception("a placement failed: power of two choices instead")
+            chosen, by = [_two_of(candidate_replicas)], "failed"
         self._metrics.decided(by, time.perf_counter() - began_s)
         return chosen
 
@@ -84,8 +88,9 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
         """Count it to the replica it went to."""
         super().on_request_routed(pending_request, replica_id, result)
         name = replica_id.unique_id
-        self._fleet.placed(name, _candidate(pending_request), now_s=time.monotonic())
-        self._prefixes.sent(prompt_text(pending_request.args), name)
+        if replica_id in self.curr_replicas:
+            self._fleet.placed(name, _candidate(pending_request), now_s=time.monotonic())
+            self._prefixes.sent(prompt_text(pending_request.args), name)
         self._metrics.sent(self._rank.get(name))
 
     def on_replica_actor_died(self, replica_id: ReplicaID) -> None:
@@ -130,8 +135,9 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
     async def _listen(self) -> None:
         while True:
             try:
-                news = await self._board.actor.read.remote(self._epoch, self._serial)
-            except ray.exceptions.RayError as error:
+                asked = self._board.actor.read.remote(self._epoch, self._serial)
+                news = await asyncio.wait_for(asked, _READ_S)
+            except (ray.exceptions.RayError, TimeoutError) as error:
                 self._metrics.board_failures.inc()
                 self._board.lost()
                 logger.debug("the board does not answer: %s", error)
@@ -173,7 +179,7 @@ def candidate_of(args: Sequence[Any], *, waited_s: float) -> Candidate:
     return Candidate.of(
         hints.slo or Slo(),
         hints.lengths or LengthDistribution.point(_UNKNOWN_TOKENS),
-        prompt_tokens=max(len(prompt_text(args)) / _CHARACTERS_PER_TOKEN, 1.0),
+        prompt_tokens=prompt_tokens(args),
         waited_s=waited_s,
     )
 

@@ -16,7 +16,7 @@ class RouterMetrics:
         self.registry = registry = CollectorRegistry()
         self.decisions = Counter(
             "slotwise_router_decisions",
-            "Placements, by what decided: gain; stale, no_digest, nobody_well: power of two",
+            "Placements, by what decided: gain; anything else: power of two choices",
             ("by",), registry=registry,
         )  # fmt: skip
         self.seconds = Histogram(

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ray import serve
+from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 from rich.console import Console
 
 from predictor.errors import ClusterError
 from serving.cluster.application import build
+from serving.cluster.board_actor import BoardLink
 from serving.cluster.config import ClusterConfig
 from serving.cluster.names import APP
+
+logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 _ENDED = (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
@@ -42,6 +46,7 @@ def fleet(
     """
     for name in ("ray.serve", "ray.llm"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    _check_alone(door)
     serve.start(http_options={"host": door.host, "port": door.port})
     application = build(config.model_dump())
     try:
@@ -54,6 +59,22 @@ def fleet(
     finally:
         with console.status("taking the fleet down"):
             serve.delete(APP)
+            BoardLink().end()
+
+
+def _check_alone(door: Door) -> None:
+    """Raise ``ClusterError`` rather than take over a fleet of somebody else's."""
+    try:
+        status = serve.status()
+    except RayServeException:
+        return  # Serve does not run yet
+    if APP in status.applications:
+        raise ClusterError(
+            f"a fleet runs on this Ray cluster already (application {APP}): end it first, or "
+            "`serve delete slotwise`"
+        )
+    if status.proxies:
+        logger.warning("Ray Serve runs already and keeps its own address, not %s", door.url)
 
 
 def _wait(config: ClusterConfig, *, console: Console, timeout_s: float) -> None:

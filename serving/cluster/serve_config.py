@@ -2,24 +2,14 @@
 
 import yaml
 
-from predictor.errors import ConfigError
-from serving.cluster.config import SECRETS, ClusterConfig
+from serving.cluster.config import ClusterConfig
 from serving.cluster.names import APP
 
 IMPORT_PATH = "serving.cluster.application:build"
 
 
 def serve_config(config: ClusterConfig, *, host: str, port: int) -> str:
-    """Only what differs from the defaults is written, and the model.
-
-    Raises ``ConfigError`` for a secret: it belongs into the environment of the nodes.
-    """
-    for name in SECRETS:
-        if name in config.settings:
-            raise ConfigError(
-                f"--set {name}: a secret has no place in a config file; set "
-                f"SLOTWISE_{name.upper()} in the environment of Ray's nodes"
-            )
+    """Only what differs from the defaults is written, and the model."""
     document = {
         "http_options": {"host": host, "port": port},
         "applications": [

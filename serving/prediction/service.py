@@ -142,7 +142,9 @@ class PredictionService:
             return
         if self._poll_s:
             watch = ModelWatch(self._source, self.reload, period_s=self._poll_s)
+            await watch.look()
             self._watching = asyncio.create_task(watch.run())
+            return
         try:
             await self.reload()
         except PredictionError as error:
@@ -187,6 +189,7 @@ class PredictionService:
         """End the predictor processes."""
         if self._watching is not None:
             self._watching.cancel()
+            await asyncio.wait([self._watching])
         if self._pool is not None:
             await self._pool.stop()
             self._pool = None

@@ -29,21 +29,24 @@ class ModelWatch:
         self._reload = reload
         self._period_s = period_s
         self._stamp = stamp
-        self._seen: str | None = None
+        self._loaded: str | None = None
 
     async def run(self) -> None:
-        """Until cancelled; what is there at the start counts as loaded."""
+        """Until cancelled."""
         while True:
-            await self.look()
             await asyncio.sleep(self._period_s)
+            await self.look()
 
     async def look(self) -> None:
-        """Compare once."""
+        """Load what is there unless it is loaded; the first look loads in any case."""
         try:
+            # Before the load: who is promoted meanwhile is found by the next look.
             stamp = await asyncio.to_thread(self._stamp, self._source)
-            if self._seen not in (None, stamp):
+            if stamp != self._loaded:
                 await self._reload()
+                self._loaded = stamp
         except (ArtifactError, PredictionError) as error:
             logger.warning("model %s: %s; tried again", self._source, error)
-            return
-        self._seen = stamp
+        except Exception:
+            # A registry has faults of its own; whoever watches must go on watching.
+            logger.exception("model %s cannot be looked for; tried again", self._source)

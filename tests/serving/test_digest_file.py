@@ -63,3 +63,13 @@ def test_a_disk_that_takes_nothing_stops_no_engine(tmp_path, caplog):
     for step in range(3):
         writer.look(engine, now_s=float(step), kv_tokens_free=600)
     assert caplog.text.count("no digests for routers") == 1
+
+
+def test_no_fault_stops_an_engine_and_none_is_taken_for_a_hang(tmp_path, monkeypatch, caplog):
+    path = tmp_path / "digest"
+    writer, engine = DigestWriter(path, 0.1), driver(StepLatency.linear(step_s=0.05))
+    writer.look(engine, now_s=0.0, kv_tokens_free=600)
+    monkeypatch.setattr("serving.digest_writer.Digest.of", lambda _: 1 / 0)
+    writer.look(engine, now_s=1.0, kv_tokens_free=600)
+    assert "ZeroDivisionError" in caplog.text
+    assert read_report(path) is None

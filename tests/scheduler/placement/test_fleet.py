@@ -88,6 +88,13 @@ def test_the_prefix_cache_decides_between_equals():
     assert found.ranks(names, asked, now_s=0.0, cached=np.array([900.0, 0.0]))[0] == "a"
 
 
+def test_without_digests_what_was_placed_is_forgotten_in_time():
+    found = fleet(a=IDLE)
+    for number in range(1000):
+        found.placed("a", newcomer(), now_s=0.1 * number)
+    assert found.load("a") <= 31
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["update", "place", "remove", "rank"]),

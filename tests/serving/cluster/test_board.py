@@ -63,13 +63,18 @@ def test_who_serves_another_model_may_not_join(board):
     assert len(board.overview().replicas) == 2
 
 
-def test_a_whole_fleet_may_change_its_model_once_the_old_is_gone(board, clock):
-    board.join(report("a", model="m"))
-    board.leave("a")
-    board.join(report("b", model="n"))
+def test_a_whole_fleet_may_change_its_model(board, clock):
+    board.join(report("a", model="m", named="one"))
+    board.join(report("b", model="n", named="another"))
     clock.now_s += GONE_S + 1
-    board.join(report("c", model="o"))
+    board.join(report("c", model="o", named="one"))
     assert [heard.report.model for heard in board.overview().replicas] == ["o"]
+
+
+def test_of_a_replica_started_anew_only_the_new_one_is_shown(board):
+    board.post(report("old", rank=1, healthy=False))
+    board.post(report("new", rank=1))
+    assert [heard.report.replica for heard in board.overview().replicas] == ["new"]
 
 
 def test_how_long_predictors_have_been_mixed(board, clock):

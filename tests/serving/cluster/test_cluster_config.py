@@ -43,8 +43,26 @@ def test_the_serve_config_reads_back():
     assert document["http_options"] == {"host": "0.0.0.0", "port": 80}
 
 
-def test_a_secret_is_not_written():
-    config = cluster_config({"model": "m", "settings": {"database_url": "postgresql://u:p@h/d"}})
-    with pytest.raises(ConfigError, match="SLOTWISE_DATABASE_URL") as refused:
-        serve_config(config, host="0.0.0.0", port=80)
-    assert "u:p" not in str(refused.value)
+@pytest.mark.parametrize("command", ["serve", "config"])
+def test_a_secret_is_neither_written_nor_passed_on(command):
+    from typer.testing import CliRunner
+
+    from serving.cli.app import app
+
+    url = "postgresql://u:p@h/d"
+    result = CliRunner().invoke(app, ["cluster", command, "m", "--set", f"database_url={url}"])
+    assert isinstance(result.exception, ConfigError)
+    assert "SLOTWISE_DATABASE_URL" in str(result.exception)
+    assert "u:p" not in str(result.exception)
+
+
+def test_settings_are_read_as_an_environment_has_them_and_engine_arguments_as_yaml():
+    from typer.testing import CliRunner
+
+    from serving.cli.app import app
+
+    flags = ["--set", "predictor=3", "--set", "mode=off", "--engine", "max_num_seqs=8"]
+    shown = CliRunner().invoke(app, ["cluster", "config", "m", *flags])
+    (application,) = yaml.safe_load(shown.output)["applications"]
+    assert application["args"]["settings"] == {"predictor": "3", "mode": "off"}
+    assert application["args"]["engine"] == {"max_num_seqs": 8}

@@ -68,7 +68,7 @@ def test_replicas_are_told_apart_by_their_rank():
 
 def test_ingresses_are_joined_and_told_apart():
     notes = []
-    for name, count in (("b", 2), ("a", 5)):
+    for name, count in (("1", 2), ("0", 5)):
         metrics, router = Metrics(), RouterMetrics()
         metrics.predictions.labels("model").inc(count)
         router.decided("gain", 0.0001)

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from serving.cluster.prefixes import PrefixMemory, prompt_text
+from serving.cluster.prefixes import PrefixMemory, prompt_text, prompt_tokens
 
 SYSTEM = "You are a helpful assistant who answers at length. " * 20
 
@@ -42,7 +42,16 @@ def test_more_is_never_cached_than_the_prompt_has():
 
 
 def test_the_text_of_a_request():
-    messages = [{"role": "system", "content": "S"}, {"role": "user", "content": ["image"]}]
-    assert prompt_text([SimpleNamespace(messages=messages)]) == "S\n"
+    parts = [{"type": "image_url"}, {"type": "text", "text": "T"}]
+    messages = [{"role": "system", "content": "S"}, {"role": "user", "content": parts}]
+    assert prompt_text([SimpleNamespace(messages=messages)]) == "S\nT"
+    assert prompt_text([SimpleNamespace(prompt=["P", "Q"])]) == "P\nQ"
     assert prompt_text([SimpleNamespace(prompt="P")]) == "P"
     assert prompt_text([SimpleNamespace(prompt=[1, 2])]) == prompt_text([]) == ""
+
+
+def test_tokens_are_counted_or_guessed():
+    assert prompt_tokens([SimpleNamespace(prompt="x" * 400)]) == 100
+    assert prompt_tokens([SimpleNamespace(prompt=[1, 2, 3])]) == 3
+    assert prompt_tokens([SimpleNamespace(prompt=[[1, 2], [3]])]) == 3
+    assert prompt_tokens([]) == prompt_tokens([SimpleNamespace(prompt=None)]) == 1

@@ -35,7 +35,6 @@ class Fleet:
             shutil.copytree(packaged, self.predictor)
         self.log = (folder / "log").open("w+")
         settings = {
-            "database_url": f"sqlite:///{folder / 'observations.db'}",
             "spool": folder / "spool",
             "predictor": self.predictor,
             "model_poll_s": 1,
@@ -50,6 +49,10 @@ class Fleet:
             ],
             stdout=self.log,
             stderr=subprocess.STDOUT,
+            env={
+                **os.environ,
+                "SLOTWISE_DATABASE_URL": f"sqlite:///{folder / 'observations.db'}",
+            },
         )
 
     def text(self):

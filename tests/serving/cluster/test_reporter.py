@@ -17,6 +17,7 @@ class World:
             replica="r",
             rank=3,
             model="m",
+            named="org/m",
             period_s=0.1,
             hang_s=10.0,
             post=self.post,
@@ -97,6 +98,7 @@ async def test_an_engine_that_owes_an_answer_and_says_nothing_hangs(world):
     world.now_s += 10.1
     assert world.reporter.hangs
     assert not (await world.look()).healthy
+    await world.look()
     assert world.ends == 1
     world.engine_says(2)
     assert (await world.look()).healthy
@@ -114,3 +116,35 @@ async def test_a_request_that_left_owes_nothing(world):
     world.reporter.left()
     world.now_s += 100
     assert not world.reporter.hangs
+
+
+async def test_a_file_that_vanished_or_cannot_be_read_is_no_hang(world, caplog):
+    world.engine_says(1)
+    world.reporter.entered()
+    await world.look()
+    for break_it in (world.path.unlink, lambda: world.path.write_bytes(b"short")):
+        break_it()
+        said = await world.look(100.0)
+        assert said.digest is None
+        assert said.healthy
+    assert caplog.text.count("cannot be read") == 1
+    assert world.ends == 0
+
+
+async def test_nothing_ends_the_reports(world, caplog):
+    import asyncio
+
+    calls = []
+
+    async def post(report):
+        calls.append(report)
+        raise RuntimeError("unforeseen")
+
+    world.reporter.post = post
+    world.reporter.period_s = 0.0
+    running = asyncio.create_task(world.reporter.run())
+    while len(calls) < 3:
+        world.now_s += 10
+        await asyncio.sleep(0)
+    running.cancel()
+    assert "this look at the engine failed" in caplog.text

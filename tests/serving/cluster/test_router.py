@@ -54,6 +54,7 @@ async def router():
     found = SloRequestRouter(DEPLOYMENT, DeploymentHandleSource.REPLICA)
     found.initialize_state(poll_s=0.1, stale_s=3.0)
     found._poll = lambda: None
+    found._replicas = {ReplicaID(name, DEPLOYMENT): None for name in "ab"}
     return found
 
 
@@ -129,6 +130,21 @@ async def test_a_dead_or_hung_engine_gets_nothing_while_another_lives(router):
     assert len(await first(router, replicas)) == 2
     hear(router, "ill", 0, found=digest())
     assert await first(router, replicas) == ["ill"]
+
+
+async def test_a_fault_in_a_placement_costs_no_request(router, monkeypatch):
+    replicas = [replica("a"), replica("b")]
+    hear(router, "a", 0, found=digest())
+    monkeypatch.setattr(router._fleet, "ranks", lambda *_, **__: 1 / 0)
+    before = counted(router, "failed")
+    for _ in range(20):
+        assert await first(router, replicas)
+    assert counted(router, "failed") > before
+
+
+async def test_who_is_gone_is_not_counted_any_more(router):
+    router.on_request_routed(pending(), ReplicaID("gone", DEPLOYMENT), None)
+    assert len(router._fleet) == 0
 
 
 async def test_a_replica_that_died_is_forgotten(router):

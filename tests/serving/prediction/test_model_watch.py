@@ -31,34 +31,52 @@ def watch(world):
     return ModelWatch("champion", world.load, period_s=1.0, stamp=world.read)
 
 
-async def test_another_model_is_loaded_once(world, watch):
-    await watch.look()
-    await watch.look()
-    assert world.loads == 0
-    world.stamp = "2"
+async def test_each_model_is_loaded_once(world, watch):
     await watch.look()
     await watch.look()
     assert world.loads == 1
-
-
-async def test_what_cannot_be_loaded_is_tried_again(world, watch, caplog):
+    world.stamp = "2"
     await watch.look()
-    world.stamp, world.broken = "2", True
-    await watch.look()
-    assert "cannot be read" in caplog.text
-    world.broken = False
     await watch.look()
     assert world.loads == 2
 
 
-async def test_a_registry_that_is_away_changes_nothing(world, watch, caplog):
+async def test_what_cannot_be_loaded_is_tried_again(world, watch, caplog):
+    world.broken = True
+    await watch.look()
+    assert "cannot be read" in caplog.text
+    world.broken = False
+    await watch.look()
+    await watch.look()
+    assert world.loads == 2
+
+
+async def test_a_registry_that_was_away_at_the_start_is_asked_again(world, watch, caplog):
+    world.stamp = None
+    await watch.look()
+    assert world.loads == 0
+    assert "does not answer" in caplog.text
+    world.stamp = "1"
+    await watch.look()
+    assert world.loads == 1
+
+
+async def test_a_registry_that_is_away_later_changes_nothing(world, watch):
     await watch.look()
     world.stamp = None
     await watch.look()
     world.stamp = "1"
     await watch.look()
-    assert world.loads == 0
-    assert "does not answer" in caplog.text
+    assert world.loads == 1
+
+
+async def test_faults_nobody_foresaw_do_not_end_the_watch(world, caplog):
+    def stamp(_):
+        raise KeyError("a registry's own")
+
+    watch = ModelWatch("champion", world.load, period_s=1.0, stamp=stamp)
+    await watch.look()
+    assert "cannot be looked for" in caplog.text
 
 
 def test_the_stamp_of_a_folder_changes_with_its_index(tmp_path):
