@@ -1,7 +1,7 @@
 """Placement on 4 to 1,024 simulated instances: attainment, capacity, router time, old digests.
 
 python benchmarks/fleet_scale.py [--sizes 4,16,64,256,1024] [--cards h100,a100,l40s]
-    [--seconds 60] [--age-sizes 16,64] [--period-ms 100] --output FILE
+    [--bounds 256,1024] [--seconds 60] [--age-sizes 16,64] [--period-ms 100] --output FILE
 
 `--singles FILE` takes the capacities of the cards alone from an earlier result.
 
@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--cards", default="h100,a100,l40s")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--repeats", type=int, default=24, help="runs of a card alone")
+    parser.add_argument("--bounds", default="", help="sizes run at the sum of the cards alone")
     parser.add_argument("--age-sizes", default="16,64")
     parser.add_argument("--ages-ms", default="0,100,250,500,1000,2000")
     parser.add_argument("--age-seeds", type=int, default=3)
@@ -199,6 +200,15 @@ def main() -> None:
         }
         print(size, json.dumps(document["sizes"][str(size)]), flush=True)
         a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for size in map(int, filter(None, a.bounds.split(","))):
+        fleet, nominal_rps = fleet_of(size)
+        ours = SloGain(period_s=period_s, delay_s=0.01)
+        figures = run(fleet, nominal_rps, placement=ours).figures()
+        document["sizes"][str(size)] = {
+            "sum_of_singles_rps": nominal_rps,
+            "at_sum_of_singles": {"slo-gain": figures},
+        }
+        print(size, json.dumps(figures), flush=True)
     a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     for size in map(int, filter(None, a.age_sizes.split(","))):
         fleet, nominal_rps = fleet_of(size)

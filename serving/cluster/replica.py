@@ -103,6 +103,12 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
                 "said nothing for too long; it is started anew"
             )
 
+    async def __del__(self) -> None:
+        """Ray's way to end a replica in order."""
+        self._reporting.cancel()
+        self._folder.cleanup()
+        await super().__del__()
+
     async def _run_request(
         self,
         request: Any,

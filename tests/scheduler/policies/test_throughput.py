@@ -70,10 +70,10 @@ def test_a_handle_given_to_another_request_starts_anew(engine, arrival):
     handle = engine.tracker.handle("a")
     before = engine.seen(1.0)
     engine.tracker.finished("a")
-    for number in range(3):
+    for number in range(4):
         engine.tracker.arrived(arrival(str(number), arrival_s=1.0 + number, prompt_tokens=10))
-    engine.tracker.scheduled({"2": 5})
-    assert engine.tracker.handle("2") == handle
+    engine.tracker.scheduled({"3": 5})
+    assert engine.tracker.handle("3") == handle
     assert engine.seen(1.1) == before
 
 
