@@ -1,6 +1,6 @@
 """One of two real replicas killed under load: what becomes of every request, and for how long.
 
-python benchmarks/fleet_failure.py [--rate 0.8] [--num-prompts 60] [--kill-at 25] [--tokens 80]
+python benchmarks/fleet_failure.py [--rate 1.7] [--num-prompts 80] [--kill-at 20] [--tokens 80]
     --output FILE
 
 Poisson arrivals, half streamed, half answered in one piece, every answer of so many tokens. A
@@ -123,7 +123,8 @@ async def measured(url: str, a: argparse.Namespace) -> dict[str, Any]:
             await asyncio.sleep(a.kill_at)
             os.kill(victim().pid, signal.SIGKILL)
             killed_s = time.monotonic() - began_s
-            await asyncio.sleep(2)
+            # A replica that died is known for it after five seconds of silence.
+            await asyncio.sleep(7)
             while await healthy(client) < 2:
                 await asyncio.sleep(0.5)
                 idle = Outcome(-1, False, 0.0)
@@ -154,9 +155,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--rate", type=float, default=0.8)
-    parser.add_argument("--num-prompts", type=int, default=60)
-    parser.add_argument("--kill-at", type=float, default=25.0)
+    parser.add_argument("--rate", type=float, default=1.7)
+    parser.add_argument("--num-prompts", type=int, default=80)
+    parser.add_argument("--kill-at", type=float, default=20.0)
     parser.add_argument("--tokens", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", type=int, default=8128)

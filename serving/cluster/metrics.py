@@ -25,6 +25,8 @@ from serving.middleware.services import MiddlewareServices
 logger = logging.getLogger(__name__)
 
 _NOTE_S, _BOARD_S = 2.0, 2.0
+# A replica says something every second; one that is silent for so long is gone.
+_SILENT_S = 5.0
 
 
 class ClusterMetrics:
@@ -96,7 +98,7 @@ class FleetCollector(Collector):
 
     def _replicas(self) -> Iterable[Metric]:
         columns = (
-            ("slotwise_replica_healthy", "Whether the engine lives and answers"),
+            ("slotwise_replica_healthy", "Whether the replica speaks and its engine lives"),
             ("slotwise_replica_digest_age_seconds", "Age of the last digest"),
             ("slotwise_replica_silent_seconds", "Since the replica last said anything"),
             ("slotwise_latency_model_trained", "1 once the policy decides"),
@@ -113,7 +115,7 @@ class FleetCollector(Collector):
         for heard in self._overview.replicas:
             report, rank = heard.report, [str(heard.report.rank)]
             values = (
-                report.healthy,
+                report.healthy and heard.silent_s < _SILENT_S,
                 heard.age_s,
                 heard.silent_s,
                 report.digest is not None,

@@ -66,6 +66,11 @@ def test_replicas_are_told_apart_by_their_rank():
     assert found["slotwise_fleet_predictors_mixed_seconds"] == 4.5
 
 
+def test_a_replica_that_has_fallen_silent_is_not_well():
+    silent = Heard(ReplicaReport("r", 0, "m"), 20.0, 20.0)
+    assert scraped(Overview((silent,), (), 0.0, 0.0))['slotwise_replica_healthy{replica="0"}'] == 0
+
+
 def test_ingresses_are_joined_and_told_apart():
     notes = []
     for name, count in (("1", 2), ("0", 5)):
