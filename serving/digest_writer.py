@@ -24,7 +24,7 @@ class DigestWriter:
     _broken: bool = False
 
     def look(self, driver: Driver, *, now_s: float, kv_tokens_free: int) -> None:
-        """Report if it is time. Cost: 0.3 ms with 100 requests then, 50 ns otherwise."""
+        """Report if it is time."""
         if now_s < self._due_s or driver.latency is None:
             return
         self._due_s = now_s + self.period_s

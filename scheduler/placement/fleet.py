@@ -40,7 +40,7 @@ class Fleet(Generic[Engine]):
         self._row: dict[Engine, int] = {}
         self._digests = np.zeros((0, SIZE))
         self._made_s: Floats = np.zeros(0)
-        self._sent = np.zeros((0, Sent.SIZE))
+        self._sent = np.zeros((0, len(Sent)))
         self._placed: list[deque[_Placed]] = []
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class Fleet(Generic[Engine]):
         """Of these engines those with a fresh digest, best first.
 
         ``cached``: prompt tokens that each is likely to have in its prefix cache, float64, in the
-        order of ``engines``. Cost: 0.1 ms with 256 of them.
+        order of ``engines``.
         """
         known = [(k, self._row[name]) for k, name in enumerate(engines) if name in self._row]
         if not known:
@@ -122,7 +122,7 @@ class Fleet(Generic[Engine]):
     def placed(self, engine: Engine, candidate: Candidate, *, now_s: float) -> None:
         """Count a request that was sent to this engine.
 
-        Cost: 10 us, and 0.3 for each that is in no digest yet.
+        Cost: linear in those that are in no digest yet.
 
         What is older than a digest may be says nothing either: without digests it is forgotten.
         """
@@ -164,7 +164,7 @@ class Fleet(Generic[Engine]):
     def _grow(self) -> None:
         more = max(len(self._digests), 8)
         self._digests = np.vstack([self._digests, np.zeros((more, SIZE))])
-        self._sent = np.vstack([self._sent, np.zeros((more, Sent.SIZE))])
+        self._sent = np.vstack([self._sent, np.zeros((more, len(Sent)))])
         self._made_s = np.append(self._made_s, np.full(more, -np.inf))
 
     def _sum_up(self, row: int) -> None:

@@ -45,7 +45,7 @@ class Overview:
 
 
 class SnapshotBoard:
-    """Plain state behind plain methods; Ray calls them one after the other, some 50 us each."""
+    """Plain state behind plain methods; Ray calls them one after the other."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

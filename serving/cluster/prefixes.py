@@ -26,7 +26,7 @@ class PrefixMemory:
         self._where: OrderedDict[int, set[str]] = OrderedDict()
 
     def sent(self, text: str, replica: str) -> None:
-        """A prompt went there. Cost: 0.3 us a block."""
+        """A prompt went there."""
         for key in _keys(text):
             self._where.setdefault(key, set()).add(replica)
             self._where.move_to_end(key)

@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -34,6 +35,21 @@ _UNKNOWN_TOKENS = 256
 _READ_S = 2.0
 # Of equally good replicas Ray may refuse the first (its queue is full): so many more are named.
 _ALTERNATIVES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a placement needs to know of one request."""
+
+    pending: PendingRequest
+    candidate: Candidate
+    text: str
+
+    @classmethod
+    def of(cls, pending: PendingRequest) -> "_Asked":
+        waited_s = max(time.time() - pending.created_at, 0.0)
+        candidate = candidate_of(pending.args, waited_s=waited_s)
+        return cls(pending, candidate, prompt_text(pending.args))
 
 
 class SloRequestRouter(RequestRouter):  # type: ignore[misc]
@@ -62,13 +78,14 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
         self._epoch, self._serial = "", -1
         self._polling: asyncio.Task[None] | None = None
         self._metrics: RouterMetrics = router_metrics()
+        self._latest: _Asked | None = None
 
     async def choose_replicas(
         self,
         candidate_replicas: list[RunningReplica],
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
-        """Replicas in ranks, best first. Cost: 0.3 ms with 256 replicas."""
+        """Replicas in ranks, best first. Cost: 0.4 ms with 256 replicas."""
         self._poll()
         if pending_request is None or not candidate_replicas:
             return [_two_of(candidate_replicas)]
@@ -88,10 +105,16 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
         """Count it to the replica it went to."""
         super().on_request_routed(pending_request, replica_id, result)
         name = replica_id.unique_id
-        if replica_id in self.curr_replicas:
-            self._fleet.placed(name, _candidate(pending_request), now_s=time.monotonic())
-            self._prefixes.sent(prompt_text(pending_request.args), name)
         self._metrics.sent(self._rank.get(name))
+        if replica_id not in self.curr_replicas:
+            return
+        try:
+            asked = self._asked(pending_request)
+            self._fleet.placed(name, asked.candidate, now_s=time.monotonic())
+            self._prefixes.sent(asked.text, name)
+        except Exception:
+            # Ray would fail a request that its replica has accepted.
+            logger.exception("a placement was not noted")
 
     def on_replica_actor_died(self, replica_id: ReplicaID) -> None:
         """Forget it."""
@@ -111,7 +134,7 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
     ) -> tuple[list[list[RunningReplica]], str]:
         now_s = time.monotonic()
         by_name = {replica.replica_id.unique_id: replica for replica in replicas}
-        candidate = _candidate(pending)
+        asked = self._asked(pending)
         well = {name: each for name, each in by_name.items() if name not in self._ill}
         if not well:
             return [_two_of(replicas)], "nobody_well"
@@ -119,13 +142,20 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
         if new and random.random() < len(new) / len(well):
             return [_two_of(new)], "no_digest"
         names = list(well)
-        cached = self._prefixes.cached(prompt_text(pending.args), names, candidate.prompt_tokens)
+        candidate = asked.candidate
+        cached = self._prefixes.cached(asked.text, names, candidate.prompt_tokens)
         ranks = self._fleet.ranks(names, candidate, now_s=now_s, cached=cached)
         if not ranks:
             return [_two_of(list(well.values()))], "stale"
         best = [[well[name]] for name in ranks[:_ALTERNATIVES]]
         rest = [well[name] for name in ranks[_ALTERNATIVES:]]
         return [*best, rest] if rest else best, "gain"
+
+    def _asked(self, pending: PendingRequest) -> "_Asked":
+        """Read once: a request is mostly sent right after it was placed."""
+        if self._latest is None or self._latest.pending is not pending:
+            self._latest = _Asked.of(pending)
+        return self._latest
 
     def _poll(self) -> None:
         """Start to listen, on the loop that decisions are made on."""
@@ -182,10 +212,6 @@ def candidate_of(args: Sequence[Any], *, waited_s: float) -> Candidate:
         prompt_tokens=prompt_tokens(args),
         waited_s=waited_s,
     )
-
-
-def _candidate(pending: PendingRequest) -> Candidate:
-    return candidate_of(pending.args, waited_s=max(time.time() - pending.created_at, 0.0))
 
 
 def _two_of(replicas: list[RunningReplica]) -> list[RunningReplica]:

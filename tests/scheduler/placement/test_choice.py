@@ -20,7 +20,7 @@ def judged(digests, candidate=None, *, age_s=0.0, sent=None, cached=0.0, done_wo
     gains(
         np.array([each.values for each in digests]),
         np.full(count, age_s),
-        np.zeros((count, Sent.SIZE)) if sent is None else np.array(sent, dtype=np.float64),
+        np.zeros((count, len(Sent))) if sent is None else np.array(sent, dtype=np.float64),
         np.full(count, cached),
         float(candidate.prompt_tokens),
         candidate.facts,

@@ -8,6 +8,7 @@ from predictor.errors import InputError
 from scheduler.latency import StepLatency
 from scheduler.placement.choice import prefill_seconds, token_seconds
 from scheduler.placement.digest import PLACES, SIZE, Digest, Item, places
+from scheduler.slo import Slo
 
 ENGINE = StepLatency.linear(
     step_s=0.03, decode_s=1e-3, context_token_s=1e-7, prompt_token_s=1e-3, squared_token_s=1e-7
@@ -72,6 +73,14 @@ def test_bytes_there_and_back():
     again = Digest.from_bytes(found.to_bytes())
     np.testing.assert_array_equal(again.values, found.values)
     assert len(found.to_bytes()) == 8 * SIZE
+
+
+def test_once_everybody_has_left_an_engine_is_as_if_nobody_had_come():
+    tight = [running(slo=Slo(tpot_s=0.04), prompt=400) for _ in range(4)]
+    busy = digest(*tight, slots=8, latency=ENGINE, kv_free=600_000)
+    assert busy.values[Item.PREFILL_SLOTS] < 8
+    idle = digest(slots=8, latency=ENGINE)
+    np.testing.assert_allclose(busy.idle().values, idle.values, rtol=1e-12)
 
 
 @pytest.mark.parametrize("raw", [b"", b"other", b"x" * 8, np.full(SIZE, np.nan).tobytes()])

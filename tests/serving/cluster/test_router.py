@@ -142,6 +142,12 @@ async def test_a_fault_in_a_placement_costs_no_request(router, monkeypatch):
     assert counted(router, "failed") > before
 
 
+async def test_a_fault_in_noting_costs_no_request(router, monkeypatch, caplog):
+    monkeypatch.setattr(router._fleet, "placed", lambda *_, **__: 1 / 0)
+    router.on_request_routed(pending(), ReplicaID("a", DEPLOYMENT), None)
+    assert "was not noted" in caplog.text
+
+
 async def test_who_is_gone_is_not_counted_any_more(router):
     router.on_request_routed(pending(), ReplicaID("gone", DEPLOYMENT), None)
     assert len(router._fleet) == 0
