@@ -140,7 +140,8 @@ def single_capacities(cards: Sequence[str], *, seconds: float, repeats: int) -> 
     return found
 
 
-def main() -> None:
+def parsed() -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -155,13 +156,66 @@ def main() -> None:
     parser.add_argument("--period-ms", type=float, default=100.0)
     parser.add_argument("--singles", type=Path, help="result file with single_capacity_rps")
     parser.add_argument("--output", type=Path, required=True)
-    a = parser.parse_args()
+    return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is measured of fleets, by what their cards carry alone."""
+
+    arguments: argparse.Namespace
+    singles: dict[str, float]
+
+    def fleet(self, size: int) -> tuple[Fleet, float]:
+        """Cards in turn, and the sum of what they carry."""
+        cards = self.arguments.cards.split(",")
+        chosen = tuple(cards[k % len(cards)] for k in range(size))
+        return Fleet(chosen, self.arguments.seconds), sum(self.singles[card] for card in chosen)
+
+    def ours(self, delay_s: float = 0.01) -> SloGain:
+        """Our placement, with digests heard so much later."""
+        return SloGain(period_s=self.arguments.period_ms / 1e3, delay_s=delay_s)
+
+    def bound(self, size: int) -> dict[str, Any]:
+        """One run at the sum of the cards."""
+        fleet, nominal_rps = self.fleet(size)
+        figures = run(fleet, nominal_rps, placement=self.ours()).figures()
+        return {"sum_of_singles_rps": nominal_rps, "at_sum_of_singles": {"slo-gain": figures}}
+
+    def size(self, size: int) -> dict[str, Any]:
+        """The same, round robin beside it, and the capacity."""
+        fleet, nominal_rps = self.fleet(size)
+        found = self.bound(size)
+        turns = run(fleet, nominal_rps, placement=create_placement("round-robin"))
+        found["at_sum_of_singles"]["round-robin"] = turns.figures()
+        best_rps = capacity(
+            lambda rate: run(fleet, rate, placement=self.ours()).attainment,
+            0.7 * nominal_rps,
+            1.4 * nominal_rps,
+            _STEPS_FLEET,
+        )
+        return {**found, "capacity_rps": best_rps, "capacity_share": best_rps / nominal_rps}
+
+    def ages(self, size: int) -> dict[str, Any]:
+        """Attainment at the sum of the cards, by the age of digests."""
+        fleet, nominal_rps = self.fleet(size)
+        found = {}
+        for age_ms in map(float, self.arguments.ages_ms.split(",")):
+            shares = [
+                run(fleet, nominal_rps, placement=self.ours(age_ms / 1e3), seed=seed).attainment
+                for seed in range(self.arguments.age_seeds)
+            ]
+            found[f"{age_ms:g}"] = {"slo_attainment": float(np.mean(shares)), "by_seed": shares}
+        return found
+
+
+def main() -> None:
+    a = parsed()
     warm_up_placement()
-    cards = a.cards.split(",")
-    period_s = a.period_ms / 1e3
     if a.singles:
         singles = json.loads(a.singles.read_text(encoding="utf-8"))["single_capacity_rps"]
     else:
+        cards = a.cards.split(",")
         singles = single_capacities(cards, seconds=a.seconds, repeats=a.repeats)
     settings = {name: v.name if isinstance(v, Path) else v for name, v in vars(a).items()}
     document: dict[str, Any] = {
@@ -170,63 +224,18 @@ def main() -> None:
         "sizes": {},
         "ages": {},
     }
-
-    def fleet_of(size: int) -> tuple[Fleet, float]:
-        chosen = tuple(cards[k % len(cards)] for k in range(size))
-        return Fleet(chosen, a.seconds), sum(singles[card] for card in chosen)
-
-    for size in map(int, filter(None, a.sizes.split(","))):
-        fleet, nominal_rps = fleet_of(size)
-        at_nominal = {
-            name: run(fleet, nominal_rps, placement=placement).figures()
-            for name, placement in (
-                ("slo-gain", SloGain(period_s=period_s, delay_s=0.01)),
-                ("round-robin", create_placement("round-robin")),
-            )
-        }
-        best_rps = capacity(
-            lambda rate, fleet=fleet: (
-                run(fleet, rate, placement=SloGain(period_s=period_s, delay_s=0.01)).attainment
-            ),
-            0.7 * nominal_rps,
-            1.4 * nominal_rps,
-            _STEPS_FLEET,
-        )
-        document["sizes"][str(size)] = {
-            "sum_of_singles_rps": nominal_rps,
-            "capacity_rps": best_rps,
-            "capacity_share": best_rps / nominal_rps,
-            "at_sum_of_singles": at_nominal,
-        }
-        print(size, json.dumps(document["sizes"][str(size)]), flush=True)
-        a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    for size in map(int, filter(None, a.bounds.split(","))):
-        fleet, nominal_rps = fleet_of(size)
-        ours = SloGain(period_s=period_s, delay_s=0.01)
-        figures = run(fleet, nominal_rps, placement=ours).figures()
-        document["sizes"][str(size)] = {
-            "sum_of_singles_rps": nominal_rps,
-            "at_sum_of_singles": {"slo-gain": figures},
-        }
-        print(size, json.dumps(figures), flush=True)
-    a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    for size in map(int, filter(None, a.age_sizes.split(","))):
-        fleet, nominal_rps = fleet_of(size)
-        by_age: dict[str, Any] = {}
-        for age_ms in map(float, a.ages_ms.split(",")):
-            shares = [
-                run(
-                    fleet,
-                    nominal_rps,
-                    placement=SloGain(period_s=period_s, delay_s=age_ms / 1e3),
-                    seed=seed,
-                ).attainment
-                for seed in range(a.age_seeds)
-            ]
-            by_age[f"{age_ms:g}"] = {"slo_attainment": float(np.mean(shares)), "by_seed": shares}
-        document["ages"][str(size)] = by_age
-        print(size, json.dumps(by_age), flush=True)
-        a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    sweep = Sweep(a, singles)
+    asked = (
+        ("sizes", a.sizes, sweep.size),
+        ("sizes", a.bounds, sweep.bound),
+        ("ages", a.age_sizes, sweep.ages),
+    )
+    for part, sizes, measure in asked:
+        for size in filter(None, sizes.split(",")):
+            document[part][size] = measure(int(size))
+            print(size, json.dumps(document[part][size]), flush=True)
+            # Long runs may be ended: what is there is kept.
+            a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
