@@ -1,12 +1,14 @@
 """One of two real replicas killed under load: what becomes of every request, and for how long.
 
-python benchmarks/fleet_failure.py [--rate 1.7] [--num-prompts 80] [--kill-at 20] [--tokens 80]
+python benchmarks/fleet_failure.py [--rate RPS] [--num-prompts 80] [--kill-at 20] [--tokens 80]
     --output FILE
 
-Poisson arrivals, half streamed, half answered in one piece, every answer of so many tokens. A
-replica's process is killed (SIGKILL) so many seconds into the replay. Lost is a request without an
-answer or an error; duplicated one with more tokens than it asked for; recovered is the fleet when
-both replicas are healthy again and have digests.
+Poisson arrivals at the rate that the fleet answers when kept full (measured first), half streamed,
+half answered in one piece, every answer of so many tokens. A replica's process is killed (SIGKILL)
+so many seconds into the replay. Lost is a request without an answer or an error; duplicated one
+with more tokens than it asked for. The fleet is whole again when both replicas are well, and has
+recovered when both have a latency model, too, for which one request after another is sent from
+then on.
 """
 
 import argparse
@@ -28,6 +30,8 @@ from serving.cluster.config import cluster_config
 from serving.cluster.connection import connect
 
 _MODEL = "smollm2"
+# As many as both engines have slots for, twice.
+_FULL = 64
 
 
 @dataclass
@@ -89,27 +93,41 @@ def victim() -> psutil.Process:
     )
 
 
-async def healthy(client: httpx.AsyncClient) -> int:
-    """Replicas that are well and have a digest."""
+async def total(client: httpx.AsyncClient, name: str) -> int:
+    """The sum of a metric over the fleet."""
     text = (await client.get("/slotwise/metrics")).text
-    wanted = ("slotwise_replica_healthy", "slotwise_latency_model_trained")
-    counts = {
-        name: sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
-        for name in wanted
-    }
-    return int(min(counts.values()))
+    return int(sum(float(li.split()[-1]) for li in text.splitlines() if li.startswith(name)))
+
+
+async def well(client: httpx.AsyncClient) -> int:
+    """Replicas that are well."""
+    return await total(client, "slotwise_replica_healthy")
+
+
+async def trained(client: httpx.AsyncClient) -> int:
+    """Replicas that have a latency model, and so a digest."""
+    return await total(client, "slotwise_latency_model_trained")
+
+
+async def full_rate(client: httpx.AsyncClient, tokens: int) -> float:
+    """Requests a second that the fleet answers while it is kept full."""
+    began_s = time.monotonic()
+    some = [Outcome(-k, False, 0.0) for k in range(_FULL)]
+    await asyncio.gather(*(ask(client, each, tokens) for each in some))
+    return _FULL / (time.monotonic() - began_s)
 
 
 async def measured(url: str, a: argparse.Namespace) -> dict[str, Any]:
     """The replay, the kill and the recovery."""
-    rng = np.random.default_rng(a.seed)
-    at_s = np.cumsum(rng.exponential(1 / a.rate, a.num_prompts))
     outcomes: list[Outcome] = []
     async with httpx.AsyncClient(base_url=url, timeout=600, trust_env=False) as client:
         # Both engines learn their step times first.
-        while await healthy(client) < 2:
+        while await trained(client) < 2:
             some = [Outcome(-k, False, 0.0) for k in range(8)]
             await asyncio.gather(*(ask(client, each, 32) for each in some))
+        rate = a.rate or await full_rate(client, a.tokens)
+        rng = np.random.default_rng(a.seed)
+        at_s = np.cumsum(rng.exponential(1 / rate, a.num_prompts))
         began_s = time.monotonic()
 
         async def one(number: int) -> None:
@@ -119,34 +137,34 @@ async def measured(url: str, a: argparse.Namespace) -> dict[str, Any]:
             await ask(client, outcome, a.tokens)
             outcome.ended_s = time.monotonic() - began_s
 
-        async def kill() -> float:
+        async def kill() -> tuple[float, float]:
             await asyncio.sleep(a.kill_at)
             os.kill(victim().pid, signal.SIGKILL)
-            killed_s = time.monotonic() - began_s
+            killed_s = time.monotonic()
             # A replica that died is known for it after five seconds of silence.
             await asyncio.sleep(7)
-            while await healthy(client) < 2:
+            while await well(client) < 2:
                 await asyncio.sleep(0.5)
-                idle = Outcome(-1, False, 0.0)
-                await ask(client, idle, 8)
-            return time.monotonic() - began_s - killed_s
+            whole_s = time.monotonic() - killed_s
+            while await trained(client) < 2:
+                await ask(client, Outcome(-1, False, 0.0), 32)
+            return whole_s, time.monotonic() - killed_s
 
-        recovery, *_ = await asyncio.gather(kill(), *(one(n) for n in range(a.num_prompts)))
-        text = (await client.get("/slotwise/metrics")).text
-    replaced = [
-        float(line.split()[-1])
-        for line in text.splitlines()
-        if line.startswith("slotwise_replaced_requests_total")
-    ]
+        killing = asyncio.create_task(kill())
+        await asyncio.gather(*(one(n) for n in range(a.num_prompts)))
+        whole_s, recovered_s = await killing
+        replaced = await total(client, "slotwise_replaced_requests_total")
     return {
+        "rate_rps": rate,
         "requests": len(outcomes),
         "answered": sum(o.whole for o in outcomes),
         "streams_broken": sum(o.stream and not o.whole for o in outcomes),
         "wholes_failed": sum(not o.stream and not o.whole for o in outcomes),
         "lost": sum(not o.whole and o.error is None for o in outcomes),
         "duplicated": sum(o.tokens > a.tokens for o in outcomes),
-        "placed_anew": sum(replaced),
-        "recovery_s": recovery,
+        "placed_anew": replaced,
+        "whole_again_s": whole_s,
+        "recovered_s": recovered_s,
         "outcomes": [asdict(o) for o in sorted(outcomes, key=lambda o: o.number)],
     }
 
@@ -155,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--rate", type=float, default=1.7)
+    parser.add_argument("--rate", type=float, help="requests/s; default: what it carries")
     parser.add_argument("--num-prompts", type=int, default=80)
     parser.add_argument("--kill-at", type=float, default=20.0)
     parser.add_argument("--tokens", type=int, default=80)

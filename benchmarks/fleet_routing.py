@@ -1,28 +1,30 @@
 """Two real replicas under three routers: whose requests keep the most promises.
 
-python benchmarks/fleet_routing.py [--replicas 2] [--load 1.3] [--num-prompts 60] [--seeds 3]
-    [--routers slo,power-of-two,round-robin] --output FILE
+python -m benchmarks.fleet_routing [--replicas 2] [--load 1.3] [--num-prompts 80] [--seeds 5]
+    [--rate RPS] --output FILE
 
-One fleet after another on this machine, the same requests for each: ShareGPT test conversations,
-half code, half chat, one in six of them a long batch job, answers as long as the model likes (256
-tokens at most), the packaged predictor's forecasts. ``--load 1`` is the rate at which the first
-fleet, kept full, answers; it is measured first. Differences are paired by seed.
+One fleet; of each seed the same requests under each router, in an order that turns with the seed,
+so that neither the machine's hour nor who came first decides. ShareGPT test conversations, half
+code, half chat, one in six (drawn) a long batch job; answers as long as the model likes (256 tokens
+at most, sampled), the packaged predictor's forecasts, no prefix cache, since the same prompts come
+again. The load is unequal: the batch jobs all go to one replica, whatever the router, as if
+somebody else sent them there. ``--load 1`` is the rate at which the fleet, kept full, answers; it
+is measured first. Differences are paired by seed.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 from rich.console import Console
 
+from benchmarks.switching_router import FIRST, RULE, SwitchingRouter
 from scheduler.slo import Slo, SloClass
 from serving.bench.config import BenchConfig
 from serving.bench.records import RequestRecord
@@ -41,20 +43,23 @@ _CLASSES = {
     "chat": SloClass("chat", Slo(ttft_s=4.0, tpot_s=0.25)),
     "batch": SloClass("batch", Slo(e2e_s=240.0)),
 }
-_BATCH_EVERY = 6
+_BATCH_SHARE = 1 / 6
 _OURS = "slo"
+_ROUTERS = tuple(SwitchingRouter.rules)
 
 
-def requests_of(count: int, rate: float, seed: int) -> list[ReplayRequest]:
-    """The requests of one seed."""
+def requests_of(count: int, rate: float, seed: int, rule: str) -> list[ReplayRequest]:
+    """The requests of one seed, to be placed by this rule."""
     config = BenchConfig(
         policies=("fcfs",), model=_MODEL, num_prompts=count, request_rate=rate, seed=seed
     )
     found, _ = bench_requests(config, token_counter(_MODEL))
+    rng = np.random.default_rng(seed)
     requests = []
-    for place, request in enumerate(found):
-        name = "batch" if place % _BATCH_EVERY == 0 else request.slo_class
-        slo_class = _CLASSES[name]
+    for request in found:
+        name = "batch" if rng.random() < _BATCH_SHARE else request.slo_class
+        # Ours is none of the engine's classes: what counts there is the promise.
+        xargs = encode(slo_class="code", slo=_CLASSES[name].slo)
         requests.append(
             ReplayRequest(
                 request_id=request.request_id,
@@ -65,7 +70,7 @@ def requests_of(count: int, rate: float, seed: int) -> list[ReplayRequest]:
                 recorded_tokens=request.output_tokens,
                 max_tokens=_CAP,
                 force_length=False,
-                xargs=encode(slo_class="code", slo=slo_class.slo),
+                xargs={**xargs, RULE: FIRST if name == "batch" else rule},
             )
         )
     return requests
@@ -81,7 +86,7 @@ def replayed(requests: Sequence[ReplayRequest], url: str, seed: int) -> Replay:
 
 def full_rate(url: str, count: int) -> float:
     """Requests a second that the fleet answers while it is kept full."""
-    requests = [replace(r, arrival_s=0.0) for r in requests_of(count, 100.0, 1000)]
+    requests = [replace(r, arrival_s=0.0) for r in requests_of(count, 100.0, 1000, _OURS)]
     replay = replayed(requests, url, 0)
     return len(replay.records) / replay.duration_s
 
@@ -106,67 +111,66 @@ def figures(records: Sequence[RequestRecord]) -> dict[str, Any]:
     }
 
 
-def shares(url: str) -> dict[str, float]:
-    """Requests that each replica was sent, and decisions by what decided."""
-    text = httpx.get(f"{url}/slotwise/metrics", timeout=30.0, trust_env=False).text
-    kept = ("slotwise_router_requests_total", "slotwise_router_decisions_total")
-    lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith(kept))
-    return {name: float(value) for name, _, value in lines}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--load", type=float, default=1.3)
-    parser.add_argument("--num-prompts", type=int, default=60)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--routers", default="slo,power-of-two,round-robin")
+    parser.add_argument("--num-prompts", type=int, default=80)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--port", type=int, default=8127)
     parser.add_argument("--rate", type=float, help="requests/s at load 1, if it is known")
     parser.add_argument("--output", type=Path, required=True)
     a = parser.parse_args()
-    url, rate = f"http://127.0.0.1:{a.port}", a.rate
-    found: dict[str, Any] = {}
     os.environ.setdefault("SLOTWISE_DATABASE_URL", f"sqlite:///{a.output.resolve()}.db")
-    for router in a.routers.split(","):
-        config = cluster_config(
-            {"model": _MODEL, "replicas": a.replicas, "accelerator": "cpu", "router": router}
-        )
-        with connect(None, cpus=config.cpus):
-            from serving.cluster.serve import Door, fleet  # noqa: PLC0415 - after Ray's start
+    config = cluster_config(
+        {
+            "model": _MODEL,
+            "replicas": a.replicas,
+            "accelerator": "cpu",
+            "router": "benchmarks.switching_router:SwitchingRouter",
+            "engine": {"enable_prefix_caching": False},
+        }
+    )
+    with connect(None, cpus=config.cpus):
+        from serving.cluster.serve import Door, fleet  # noqa: PLC0415 - after Ray's start
 
-            began_s = time.monotonic()
-            with fleet(config, Door("127.0.0.1", a.port), console=Console(), timeout_s=600):
-                print(f"{router}: up in {time.monotonic() - began_s:.0f} s", flush=True)
-                # Every engine learns its step times first.
-                warm = full_rate(url, 16 * a.replicas)
-                rate = rate or warm
-                print(f"{router}: {warm:.3f} requests/s kept full", flush=True)
-                runs = []
-                for seed in range(a.seeds):
-                    requests = requests_of(a.num_prompts, a.load * rate, seed)
-                    runs.append(figures(replayed(requests, url, seed).records))
-                    print(router, seed, json.dumps(runs[-1]), flush=True)
-                found[router] = {"full_rate_rps": warm, "by_seed": runs, "router": shares(url)}
-    document = {
-        "config": {**vars(a), "output": a.output.name, "rate_at_load_1": rate},
-        "routers": {name: summary(name, found) for name in found},
-    }
+        door = Door("127.0.0.1", a.port)
+        with fleet(config, door, console=Console(), timeout_s=600):
+            document = measured(door.url, a)
     a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def summary(name: str, found: dict[str, Any]) -> dict[str, Any]:
+def measured(url: str, a: argparse.Namespace) -> dict[str, Any]:
+    """All runs, written down after each seed."""
+    # Every engine learns its step times first.
+    full_rate(url, 16 * a.replicas)
+    rate = a.rate or full_rate(url, 24 * a.replicas)
+    print(f"{rate:.3f} requests/s kept full", flush=True)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in _ROUTERS}
+    for seed in range(a.seeds):
+        turn = seed % len(_ROUTERS)
+        for name in _ROUTERS[turn:] + _ROUTERS[:turn]:
+            requests = requests_of(a.num_prompts, a.load * rate, seed, name)
+            found[name].append(figures(replayed(requests, url, seed).records))
+            print(name, seed, json.dumps(found[name][-1]), flush=True)
+    return {
+        "config": {**vars(a), "output": a.output.name, "rate_at_load_1": rate},
+        "routers": {name: summary(name, found) for name in found},
+    }
+
+
+def summary(name: str, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Means, intervals, and what ours has more than this router."""
-    attained = [run["slo_attainment"] for run in found[name]["by_seed"]]
+    attained = [run["slo_attainment"] for run in found[name]]
     document = {
         "slo_attainment": float(np.mean(attained)),
         "interval_95": interval(attained),
-        **found[name],
+        "by_seed": found[name],
     }
-    if name != _OURS and _OURS in found:
-        ours = [run["slo_attainment"] for run in found[_OURS]["by_seed"]]
+    if name != _OURS:
+        ours = [run["slo_attainment"] for run in found[_OURS]]
         more = (np.array(ours) - attained).tolist()
         document["ours_more"] = {"mean": float(np.mean(more)), "interval_95": interval(more)}
     return document

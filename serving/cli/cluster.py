@@ -18,7 +18,7 @@ app = typer.Typer(help="Several engines behind one address, on Ray Serve.", no_a
 _MODEL = "Known name, local folder (on all nodes) or hub id."
 _ADDRESS = "Head node's HOST:PORT of a running Ray cluster, or auto; without it Ray starts here."
 _ACCELERATOR = "cpu or gpu; by default what the vLLM installed here is built for."
-_ROUTER = "slo; power-of-two and round-robin are Ray's own, to compare with."
+_ROUTER = "slo; power-of-two and round-robin are Ray's own; or your class as MODULE:CLASS."
 _ENGINE = "An engine argument of vLLM as NAME=VALUE (YAML), e.g. max_num_seqs=64; may be repeated."
 _SET = "A setting as NAME=VALUE, see `slotwise config show`; no secret; may be repeated."
 _TIMEOUT = "Seconds that a start may take."

@@ -96,5 +96,6 @@ def llm_config(config: ClusterConfig) -> LLMConfig:
 def _router(config: ClusterConfig) -> RequestRouterConfig:
     kwargs = {"stale_s": config.digest_stale_s} if config.router == "slo" else {}
     return RequestRouterConfig(
-        request_router_class=_ROUTERS[config.router], request_router_kwargs=kwargs
+        request_router_class=_ROUTERS.get(config.router, config.router),
+        request_router_kwargs=kwargs,
     )

@@ -18,6 +18,7 @@ class ClusterConfig(BaseModel):
     """The ``args`` of the application ``serving.cluster.application:build``.
 
     ``engine`` are vLLM's engine arguments by name, ``settings`` those of Slotwise by name.
+    ``router`` is ours, one of Ray's, or a class of yours as ``module:Class``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,7 +30,7 @@ class ClusterConfig(BaseModel):
     accelerator: Literal["cpu", "gpu"] = "gpu"
     cpus_per_replica: float = Field(default=2.0, gt=0)
     gpus_per_replica: float = Field(default=1.0, ge=0)
-    router: Literal["slo", "power-of-two", "round-robin"] = "slo"
+    router: str = Field(default="slo", pattern=r"^(slo|power-of-two|round-robin|[\w.]+:\w+)$")
     digest_stale_s: float = Field(default=3.0, gt=0)
     health_check_period_s: float = Field(default=2.0, gt=0)
     health_check_timeout_s: float = Field(default=10.0, gt=0)

@@ -43,6 +43,11 @@ def test_the_serve_config_reads_back():
     assert document["http_options"] == {"host": "0.0.0.0", "port": 80}
 
 
+def test_a_router_may_be_a_class_of_ones_own():
+    named = "serving.cluster.router:SloRequestRouter"
+    assert cluster_config({"model": "m", "router": named}).router == named
+
+
 @pytest.mark.parametrize("command", ["serve", "config"])
 def test_a_secret_is_neither_written_nor_passed_on(command):
     from typer.testing import CliRunner
