@@ -1,6 +1,6 @@
 """One of two real replicas killed under load: what becomes of every request, and for how long.
 
-python benchmarks/fleet_failure.py [--rate RPS] [--num-prompts 80] [--kill-at 20] [--tokens 80]
+python -m benchmarks.fleet_failure [--rate RPS] [--num-prompts 80] [--kill-at 20] [--tokens 80]
     --output FILE
 
 Poisson arrivals at the rate that the fleet answers when kept full (measured first), half streamed,

@@ -44,6 +44,8 @@ _CLASSES = {
     "batch": SloClass("batch", Slo(e2e_s=240.0)),
 }
 _BATCH_SHARE = 1 / 6
+# Of each engine.
+_SLOTS = 16
 _OURS = "slo"
 _ROUTERS = tuple(SwitchingRouter.rules)
 
@@ -84,11 +86,17 @@ def replayed(requests: Sequence[ReplayRequest], url: str, seed: int) -> Replay:
     return replay
 
 
-def full_rate(url: str, count: int) -> float:
-    """Requests a second that the fleet answers while it is kept full."""
-    requests = [replace(r, arrival_s=0.0) for r in requests_of(count, 100.0, 1000, _OURS)]
-    replay = replayed(requests, url, 0)
-    return len(replay.records) / replay.duration_s
+def full_rate(url: str, slots: int) -> float:
+    """Requests a second that the fleet answers while all its slots are taken."""
+    requests = requests_of(3 * slots, 100.0, 1000, _OURS)
+    at_once = [
+        replace(request, arrival_s=0.0, xargs={**request.xargs, RULE: _OURS})
+        for request in requests
+    ]
+    records = replayed(at_once, url, 0).records
+    # From then on less waits than there are slots.
+    ended_s = sorted(record.e2e_s for record in records if record.e2e_s is not None)
+    return 2 * slots / ended_s[2 * slots - 1]
 
 
 def figures(records: Sequence[RequestRecord]) -> dict[str, Any]:
@@ -130,7 +138,7 @@ def main() -> None:
             "replicas": a.replicas,
             "accelerator": "cpu",
             "router": "benchmarks.switching_router:SwitchingRouter",
-            "engine": {"enable_prefix_caching": False},
+            "engine": {"enable_prefix_caching": False, "max_num_seqs": _SLOTS},
         }
     )
     with connect(None, cpus=config.cpus):
@@ -145,8 +153,8 @@ def main() -> None:
 def measured(url: str, a: argparse.Namespace) -> dict[str, Any]:
     """All runs, written down after each seed."""
     # Every engine learns its step times first.
-    full_rate(url, 16 * a.replicas)
-    rate = a.rate or full_rate(url, 24 * a.replicas)
+    full_rate(url, 4 * a.replicas)
+    rate = a.rate or full_rate(url, _SLOTS * a.replicas)
     print(f"{rate:.3f} requests/s kept full", flush=True)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in _ROUTERS}
     for seed in range(a.seeds):

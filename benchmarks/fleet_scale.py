@@ -1,7 +1,9 @@
-"""Placement on 4 to 1,024 simulated instances: attainment, capacity, router time, old digests.
+"""Placement on 4 to 1,024 simulated instances: attainment, capacity, router time, old digests,
+several routers.
 
 python benchmarks/fleet_scale.py [--sizes 4,16,64,256,1024] [--cards h100,a100,l40s]
-    [--bounds 256,1024] [--seconds 60] [--age-sizes 16,64] [--period-ms 100] --output FILE
+    [--bounds 256,1024] [--seconds 60] [--age-sizes 16,64] [--router-sizes 16,64]
+    [--period-ms 100] --output FILE
 
 `--singles FILE` takes the capacities of the cards alone from an earlier result.
 
@@ -152,6 +154,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--bounds", default="", help="sizes run at the sum of the cards alone")
     parser.add_argument("--age-sizes", default="16,64")
     parser.add_argument("--ages-ms", default="0,100,250,500,1000,2000")
+    parser.add_argument("--router-sizes", default="16,64")
+    parser.add_argument("--routers", default="1,2,4,16")
     parser.add_argument("--age-seeds", type=int, default=3)
     parser.add_argument("--period-ms", type=float, default=100.0)
     parser.add_argument("--singles", type=Path, help="result file with single_capacity_rps")
@@ -172,9 +176,10 @@ class Sweep:
         chosen = tuple(cards[k % len(cards)] for k in range(size))
         return Fleet(chosen, self.arguments.seconds), sum(self.singles[card] for card in chosen)
 
-    def ours(self, delay_s: float = 0.01) -> SloGain:
+    def ours(self, delay_s: float = 0.01, routers: int = 1) -> SloGain:
         """Our placement, with digests heard so much later."""
-        return SloGain(period_s=self.arguments.period_ms / 1e3, delay_s=delay_s)
+        period_s = self.arguments.period_ms / 1e3
+        return SloGain(period_s=period_s, delay_s=delay_s, routers=routers)
 
     def bound(self, size: int) -> dict[str, Any]:
         """One run at the sum of the cards."""
@@ -198,15 +203,26 @@ class Sweep:
 
     def ages(self, size: int) -> dict[str, Any]:
         """Attainment at the sum of the cards, by the age of digests."""
+        return {
+            f"{age_ms:g}": self.kept(size, delay_s=age_ms / 1e3)
+            for age_ms in map(float, self.arguments.ages_ms.split(","))
+        }
+
+    def routers(self, size: int) -> dict[str, Any]:
+        """Attainment at the sum of the cards, by how many routers share the requests."""
+        return {
+            count: self.kept(size, routers=int(count))
+            for count in self.arguments.routers.split(",")
+        }
+
+    def kept(self, size: int, **how: Any) -> dict[str, Any]:
+        """Attainment at the sum of the cards, over the seeds."""
         fleet, nominal_rps = self.fleet(size)
-        found = {}
-        for age_ms in map(float, self.arguments.ages_ms.split(",")):
-            shares = [
-                run(fleet, nominal_rps, placement=self.ours(age_ms / 1e3), seed=seed).attainment
-                for seed in range(self.arguments.age_seeds)
-            ]
-            found[f"{age_ms:g}"] = {"slo_attainment": float(np.mean(shares)), "by_seed": shares}
-        return found
+        shares = [
+            run(fleet, nominal_rps, placement=self.ours(**how), seed=seed).attainment
+            for seed in range(self.arguments.age_seeds)
+        ]
+        return {"slo_attainment": float(np.mean(shares)), "by_seed": shares}
 
 
 def main() -> None:
@@ -223,12 +239,14 @@ def main() -> None:
         "single_capacity_rps": singles,
         "sizes": {},
         "ages": {},
+        "routers": {},
     }
     sweep = Sweep(a, singles)
     asked = (
         ("sizes", a.sizes, sweep.size),
         ("sizes", a.bounds, sweep.bound),
         ("ages", a.age_sizes, sweep.ages),
+        ("routers", a.router_sizes, sweep.routers),
     )
     for part, sizes, measure in asked:
         for size in filter(None, sizes.split(",")):

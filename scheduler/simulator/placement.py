@@ -69,7 +69,9 @@ class SloGain:
     They do every ``period_s`` and are heard ``delay_s`` later.
 
     ``period_s`` of 0: every engine says how it is whenever a request comes. The phases of the
-    periods are spread evenly. ``published`` counts the digests, ``choice_s`` times the choices.
+    periods are spread evenly. Requests come to ``routers`` in turn: each hears all digests, and
+    knows of the requests sent since only its own. ``published`` counts the digests, ``choice_s``
+    times the choices.
     """
 
     def __init__(
@@ -77,11 +79,13 @@ class SloGain:
         *,
         period_s: float = 0.0,
         delay_s: float = 0.0,
+        routers: int = 1,
         config: PlacementConfig | None = None,
     ) -> None:
         self._period_s = period_s
         self._delay_s = delay_s
-        self._fleet = Fleet[int](config)
+        self._fleets = [Fleet[int](config) for _ in range(routers)]
+        self._turn = 0
         # Publications to come: when, and whose; then those on their way.
         self._due: list[tuple[float, int]] = []
         self._coming: deque[tuple[float, int, Digest]] = deque()
@@ -94,13 +98,16 @@ class SloGain:
         self._publish(engines, now_s)
         while self._coming and self._coming[0][0] + self._delay_s <= now_s:
             made_s, k, digest = self._coming.popleft()
-            self._fleet.update(k, digest, made_s=made_s)
+            for fleet in self._fleets:
+                fleet.update(k, digest, made_s=made_s)
         candidate = Candidate.of(request.slo, request.lengths, prompt_tokens=request.prompt_tokens)
+        fleet = self._fleets[self._turn]
+        self._turn = (self._turn + 1) % len(self._fleets)
         began_s = time.perf_counter()
-        ranks = self._fleet.ranks(range(len(engines)), candidate, now_s=now_s)
+        ranks = fleet.ranks(range(len(engines)), candidate, now_s=now_s)
         self.choice_s.append(time.perf_counter() - began_s)
-        chosen = ranks[0] if ranks else self._by_load(len(engines))
-        self._fleet.placed(chosen, candidate, now_s=now_s)
+        chosen = ranks[0] if ranks else min(range(len(engines)), key=fleet.load)
+        fleet.placed(chosen, candidate, now_s=now_s)
         return chosen
 
     def _publish(self, engines: Sequence[SimulatedEngine], until_s: float) -> None:
@@ -120,9 +127,6 @@ class SloGain:
         engine.run_until(at_s)
         self._coming.append((at_s, k, engine.digest(at_s)))
         self.published += 1
-
-    def _by_load(self, count: int) -> int:
-        return min(range(count), key=self._fleet.load)
 
 
 def _up_to(engines: Sequence[SimulatedEngine], now_s: float) -> None:

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from predictor.errors import ClusterError
 from serving.cluster.board_actor import BoardLink
 from serving.cluster.report import ReplicaReport
 from serving.cluster.reporter import Reporter
+from serving.scratch_folder import ScratchFolder
 from serving.settings import load as load_settings
 
 logger = logging.getLogger(__name__)
@@ -72,8 +72,8 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
         self._rank = int(context.rank.rank)
         named = str(llm_config.get_engine_config().actual_hf_model_id)
         self._board = BoardLink()
-        self._folder = tempfile.TemporaryDirectory(prefix="slotwise-engine-")
-        digest_file = Path(self._folder.name) / "digest"
+        self._folder = ScratchFolder.new("slotwise-engine-")
+        digest_file = self._folder.path / "digest"
         # vLLM's engine core is a process of its own that inherits this one's environment.
         os.environ["SLOTWISE_DIGEST_FILE"] = str(digest_file)
         await super().__init__(llm_config, **kwargs)
@@ -106,7 +106,7 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
     async def __del__(self) -> None:
         """Ray's way to end a replica in order."""
         self._reporting.cancel()
-        self._folder.cleanup()
+        self._folder.remove()
         await super().__del__()
 
     async def _run_request(

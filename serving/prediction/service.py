@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from predictor.errors import ArtifactError, PredictionError
 from predictor.prompt import Prompt
-from serving.prediction.artifact_copy import ArtifactCopy
+from serving.prediction.artifact_copy import artifact_copy
 from serving.prediction.forecast import Forecast
 from serving.prediction.model_info import CLASS_PRIOR, ModelInfo
 from serving.prediction.pool import (
@@ -23,6 +23,7 @@ from serving.prediction.process import worker_command
 from serving.prediction.watch import ModelWatch
 from serving.predictors import NO_PREDICTOR, predictor_folder
 from serving.priors import ClassPriors
+from serving.scratch_folder import ScratchFolder
 from serving.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,7 @@ class PredictionService:
         copy = await asyncio.to_thread(_copy, source)
         pool = PredictorPool(
             self._config,
-            command=self._command(copy.folder, Path(source).resolve().name),
+            command=self._command(copy.path, Path(source).resolve().name),
             on_batch=self._events.batch,
             on_restart=self._events.restart,
             on_stop=copy.remove,
@@ -241,10 +242,10 @@ class _NoModelError(PredictionError):
     """None was loaded."""
 
 
-def _copy(source: str) -> ArtifactCopy:
+def _copy(source: str) -> ScratchFolder:
     try:
         with predictor_folder(source) as folder:
-            return ArtifactCopy.of(folder)
+            return artifact_copy(folder)
     except ArtifactError as error:
         raise PredictionError(str(error)) from error
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from predictor.errors import PredictionError
-from serving.prediction.artifact_copy import ArtifactCopy
+from serving.prediction.artifact_copy import artifact_copy
 
 DIES = """
 import sys, tempfile
 from pathlib import Path
-from serving.prediction.artifact_copy import ArtifactCopy
+from serving.prediction.artifact_copy import artifact_copy
 tempfile.tempdir = sys.argv[1]
-print(ArtifactCopy.of(Path(sys.argv[2])).folder, flush=True)
+print(artifact_copy(Path(sys.argv[2])).path, flush=True)
 import os, signal
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -38,30 +38,30 @@ def of_a_killed_process(source):
 
 
 def test_it_outlives_its_source_until_it_is_removed(source):
-    copy = ArtifactCopy.of(source)
+    copy = artifact_copy(source)
     (source / "artifact.json").unlink()
-    assert (copy.folder / "artifact.json").read_text() == "{}"
+    assert (copy.path / "artifact.json").read_text() == "{}"
     copy.remove()
     copy.remove()
-    assert not copy.folder.exists()
+    assert not copy.path.exists()
 
 
 def test_copies_of_killed_processes_are_deleted_and_no_others(source):
     orphan, young = of_a_killed_process(source), of_a_killed_process(source)
     assert orphan.is_dir()
-    living = ArtifactCopy.of(source)
-    for folder in (orphan, living.folder):
+    living = artifact_copy(source)
+    for folder in (orphan, living.path):
         os.utime(folder, (1, 1))
     os.utime(young)
-    other = ArtifactCopy.of(source)
+    other = artifact_copy(source)
     assert not orphan.is_dir()
     assert young.is_dir()
-    assert living.folder.is_dir()
+    assert living.path.is_dir()
     for copy in (living, other):
         copy.remove()
 
 
 def test_a_source_that_is_gone_leaves_nothing(source):
     with pytest.raises(PredictionError, match="cannot be read"):
-        ArtifactCopy.of(source / "nowhere")
+        artifact_copy(source / "nowhere")
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
