@@ -39,8 +39,8 @@ from serving.xargs import encode
 _MODEL = "smollm2"
 _CAP = 256
 _CLASSES = {
-    "code": SloClass("code", Slo(e2e_s=30.0)),
-    "chat": SloClass("chat", Slo(ttft_s=4.0, tpot_s=0.25)),
+    "code": SloClass("code", Slo(e2e_s=24.0)),
+    "chat": SloClass("chat", Slo(ttft_s=4.0, tpot_s=0.2)),
     "batch": SloClass("batch", Slo(e2e_s=240.0)),
 }
 _BATCH_SHARE = 1 / 6

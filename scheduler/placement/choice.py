@@ -21,6 +21,7 @@ _PREFILL_S, _PREFILL_TOKEN_S = int(Item.PREFILL_S), int(Item.PREFILL_TOKEN_S)
 _PREFILL_SQUARED_S, _PREFILL_SLOTS = int(Item.PREFILL_SQUARED_S), int(Item.PREFILL_SLOTS)
 _STEP_S, _DECODE_S, _CONTEXT_S = int(Item.STEP_S), int(Item.DECODE_S), int(Item.CONTEXT_S)
 _KV_FREE, _KV_USED = int(Item.KV_FREE), int(Item.KV_USED)
+_SLOWDOWN = int(Item.SLOWDOWN)
 _TURNS, _FEES, _TOLLS = int(Item.TURNS), int(Item.FEES), int(Item.TOLLS)
 
 
@@ -96,7 +97,7 @@ def token_seconds(digest, more, context):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def gains(  # type: ignore[no-untyped-def]
-    digests, age_s, sent, cached, prompt_tokens, facts, atoms, done_worth, gain, wait_s
+    digests, age_s, sent, cached, prompt_tokens, facts, atoms, done_worth, crowding, gain, wait_s
 ):
     """Fill ``gain`` and ``wait_s``, float64[engines]: kept promises that the request adds to each
     engine's plan at the best place, and the time between two tokens summed over everybody there.
@@ -124,6 +125,13 @@ def gains(  # type: ignore[no-untyped-def]
         if live >= digest[_SLOTS]:
             later_s += sent[k, _HOLD_S] / digest[_SLOTS]
         later_s = max(later_s, _memory_wait(digest, sent[k, _KV_TOKENS], prompt_tokens + mean))
+        slow = 0.0
+        if live < digest[_SLOTS] and digest[_SERVICE_S] > 0.0:
+            # Nobody waits for its slot, but everybody's tokens take longer while it is there.
+            together = min(mean * token_s / digest[_SERVICE_S], 1.0)
+            slow_s = together * (digest[_DECODE_S] + context * digest[_CONTEXT_S])
+            slow_s += prefill_s * digest[_TOKEN_S] / digest[_SERVICE_S]
+            slow = crowding * digest[_SLOWDOWN] * slow_s
         best = -np.inf
         for place in range(PLACES):
             if place > 0 and _no_better(digest, place):
@@ -133,7 +141,7 @@ def gains(  # type: ignore[no-untyped-def]
             cost_s = digest[_PREFILL_SLOTS] * prefill_s + tokens * token_slot_s
             worth = (chance + done_worth) * np.exp(-begin_s / horizon_s)
             best = max(best, worth - digest[_FEES + place] - digest[_TOLLS + place] * cost_s)
-        gain[k] = best
+        gain[k] = best - slow
         wait_s[k] = (live + 1.0) * token_s
 
 

@@ -3,7 +3,8 @@
 Where a newcomer stands in the engine's order decides when its turn comes, and what that costs the
 others. Both are read off walks through the engine's slots (:mod:`scheduler.slots.walk`) with two
 guests at a dozen places, one of next to no size and one of the usual, so that a router needs
-neither the requests nor their forecasts.
+neither the requests nor their forecasts. While slots are free nobody waits for one, but steps take
+longer: what that costs is read off a timetable of slower tokens.
 """
 
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from scheduler.latency import Scenario
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.price import no_demand
-from scheduler.slots.problem import SlotProblem
+from scheduler.slots.problem import Fact, SlotProblem
 from scheduler.slots.timetable import WINDOW_HORIZONS, Timetable
 from scheduler.slots.walk import walk
-from scheduler.snapshot import Floats, Snapshot
+from scheduler.snapshot import Floats, Ints, Snapshot
 
 # Places in an engine's order a newcomer is tried at: 0, 1, 2, 4, ... and the end.
 PLACES = 12
@@ -42,9 +43,10 @@ class Item(IntEnum):
     CONTEXT_S = 10
     KV_FREE = 11  # tokens
     KV_USED = 12
-    TURNS = 13  # PLACES of them: seconds until a newcomer's turn
-    FEES = 13 + PLACES  # PLACES of them: promises others lose however little it takes
-    TOLLS = 13 + 2 * PLACES  # PLACES of them: and by each slot-second that it takes
+    SLOWDOWN = 13  # promises lost by each second that all tokens take longer
+    TURNS = 14  # PLACES of them: seconds until a newcomer's turn
+    FEES = 14 + PLACES  # PLACES of them: promises others lose however little it takes
+    TOLLS = 14 + 2 * PLACES  # PLACES of them: and by each slot-second that it takes
 
 
 SIZE = int(Item.TOLLS) + PLACES
@@ -63,7 +65,7 @@ class Digest:
 
     @classmethod
     def of(cls, snapshot: Snapshot, config: SlotConfig | None = None) -> "Digest":
-        """Boil a snapshot down. Cost: a timetable and 25 walks."""
+        """Boil a snapshot down. Cost: two timetables and 27 walks."""
         config = config or SlotConfig()
         values = np.zeros(SIZE)
         problem = SlotProblem.of(snapshot, config)
@@ -79,7 +81,9 @@ class Digest:
             terms = Terms.of(problem, config, no_demand())._replace(horizon_s=problem.service_s)
             _, cost_s, index = worth(problem, terms)
             order = np.argsort(-index, kind="stable")
-            table = _with_guests(Timetable.of(problem, terms), problem)
+            alone = Timetable.of(problem, terms)
+            values[Item.SLOWDOWN] = _slowdown(order, alone, problem, terms, values)
+            table = _with_guests(alone, problem)
             _curve(order, table, terms, max(float(cost_s.mean()), 1e-9), values)
         return cls(values)
 
@@ -106,7 +110,7 @@ class Digest:
         values[Item.PREFILL_SLOTS] = values[Item.SLOTS]
         values[Item.KV_FREE] += values[Item.KV_USED]
         values[Item.KV_USED] = 0.0
-        values[Item.TURNS :] = 0.0
+        values[Item.SLOWDOWN :] = 0.0
         return Digest(values)
 
     def to_bytes(self) -> bytes:
@@ -124,6 +128,33 @@ def _costs(table, slots, stretch, values):  # type: ignore[no-untyped-def]
     values[_PREFILL_SQUARED_S] = stretch * prefill[1]
     values[_PREFILL_SLOTS] = slots / stretch
     values[_STEP_S], values[_DECODE_S], values[_CONTEXT_S] = decode[7], decode[3], decode[4]
+
+
+def _slowdown(
+    order: Ints, table: Timetable, problem: SlotProblem, terms: Terms, values: Floats
+) -> float:
+    """By what one more like them, where a slot is free, adds to everybody's time for a token.
+
+    Who shares steps shares them with everybody: a slot may be free, and the promises of those
+    beside it still break.
+    """
+    tokens = max(float(problem.atoms.mean()), 1.0)
+    prefill_s = float(problem.facts[:, Fact.RESTART_S].mean())
+    own_s = values[Item.DECODE_S] + float(problem.context.mean()) * values[Item.CONTEXT_S]
+    more_s = own_s + prefill_s / tokens
+    if more_s <= 0.0:
+        return 0.0
+    slower = Timetable.of(problem, terms._replace(token_s=terms.token_s + more_s))
+    lost = _planned(order, table, terms) - _planned(order, slower, terms)
+    return float(max(lost, 0.0) / more_s)
+
+
+def _planned(order: Ints, table: Timetable, terms: Terms) -> float:
+    """Promises that are kept in this order."""
+    free = np.empty(len(table.cell_of), dtype=np.int64)
+    turns = np.empty(len(order), dtype=np.int64)
+    kept, _ = walk(order, table, terms, free, turns)
+    return float(kept)
 
 
 def _with_guests(table: Timetable, problem: SlotProblem) -> Timetable:

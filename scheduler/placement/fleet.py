@@ -114,6 +114,7 @@ class Fleet(Generic[Engine]):
             candidate.facts,
             candidate.atoms,
             self._config.done_worth,
+            self._config.crowding,
             gain,
             wait_s,
         )

@@ -12,7 +12,9 @@ from scheduler.slo import Slo
 SLOW = StepLatency.linear(step_s=0.2)
 
 
-def judged(digests, candidate=None, *, age_s=0.0, sent=None, cached=0.0, done_worth=0.3):
+def judged(
+    digests, candidate=None, *, age_s=0.0, sent=None, cached=0.0, done_worth=0.3, crowding=2.0
+):
     """Gains and waits of engines with these digests."""
     candidate = candidate or newcomer()
     count = len(digests)
@@ -26,6 +28,7 @@ def judged(digests, candidate=None, *, age_s=0.0, sent=None, cached=0.0, done_wo
         candidate.facts,
         candidate.atoms,
         done_worth,
+        crowding,
         gain,
         wait_s,
     )
@@ -66,6 +69,18 @@ def test_the_busier_the_engine_the_smaller_the_gain(slo):
     found, _ = judged([digest(*crowd) for crowd in crowds], newcomer(slo))
     assert found[0] > found[1]
     assert found.tolist() == sorted(found.tolist(), reverse=True)
+
+
+def test_who_would_slow_others_down_past_their_promise_goes_where_it_does_not():
+    shared = StepLatency.linear(step_s=0.02, decode_s=5e-3)
+    tight = [running(100, slo=Slo(e2e_s=5.0)) for _ in range(4)]
+    patient = [running(100, slo=Slo(e2e_s=60.0)) for _ in range(4)]
+    digests = [digest(*crowd, slots=16, latency=shared) for crowd in (tight, patient)]
+    candidate = newcomer(Slo(e2e_s=60.0))
+    (beside_tight, beside_patient), _ = judged(digests, candidate)
+    assert beside_tight < beside_patient - 0.1
+    (alike, same), _ = judged(digests, candidate, crowding=0.0)
+    assert alike == pytest.approx(same)
 
 
 def test_an_engine_whose_slots_are_free_in_time_gains_the_promise():

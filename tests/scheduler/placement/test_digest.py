@@ -43,6 +43,21 @@ def test_further_back_is_later_and_costs_the_others_less():
     assert tolls(found)[0] > tolls(found)[-1] == 0.0
 
 
+def slowdown(latency, *live):
+    return digest(*live, slots=16, latency=latency).values[Item.SLOWDOWN]
+
+
+def test_slower_tokens_cost_those_who_are_just_in_time():
+    shared = StepLatency.linear(step_s=0.02, decode_s=5e-3)
+    tight = [running(100, slo=Slo(e2e_s=5.0)) for _ in range(4)]
+    patient = [running(100, slo=Slo(e2e_s=60.0)) for _ in range(4)]
+    assert slowdown(shared, *tight) > 100 * slowdown(shared, *patient)
+
+
+def test_nobody_can_slow_an_engine_down_whose_steps_always_take_the_same():
+    assert slowdown(StepLatency.linear(step_s=0.05), running(100, slo=Slo(e2e_s=5.0))) == 0.0
+
+
 def test_places_double_up_to_the_end():
     assert places(0).tolist() == [0] * PLACES
     assert places(5).tolist() == [0, 1, 2, 4, *[5] * (PLACES - 4)]
