@@ -38,7 +38,7 @@ from serving.xargs import encode
 
 _MODEL = "smollm2"
 _CAP = 256
-_CLASSES = {
+CLASSES = {
     "code": SloClass("code", Slo(e2e_s=24.0)),
     "chat": SloClass("chat", Slo(ttft_s=4.0, tpot_s=0.2)),
     "batch": SloClass("batch", Slo(e2e_s=240.0)),
@@ -61,7 +61,7 @@ def requests_of(count: int, rate: float, seed: int, rule: str) -> list[ReplayReq
     for request in found:
         name = "batch" if rng.random() < _BATCH_SHARE else request.slo_class
         # Ours is none of the engine's classes: what counts there is the promise.
-        xargs = encode(slo_class="code", slo=_CLASSES[name].slo)
+        xargs = encode(slo_class="code", slo=CLASSES[name].slo)
         requests.append(
             ReplayRequest(
                 request_id=request.request_id,
@@ -80,7 +80,7 @@ def requests_of(count: int, rate: float, seed: int, rule: str) -> list[ReplayReq
 
 def replayed(requests: Sequence[ReplayRequest], url: str, seed: int) -> Replay:
     """Send them and wait for all."""
-    slos = {name: each.slo for name, each in _CLASSES.items()}
+    slos = {name: each.slo for name, each in CLASSES.items()}
     replay = Replay(requests, url, _MODEL, slos, timeout_s=600.0, seed=seed)
     asyncio.run(replay.run())
     return replay
@@ -111,7 +111,7 @@ def figures(records: Sequence[RequestRecord]) -> dict[str, Any]:
         "slo_attainment": float(np.mean([bool(r.met) for r in judged])),
         "classes": {
             name: float(np.mean([bool(r.met) for r in judged if r.slo_class == name]))
-            for name in _CLASSES
+            for name in CLASSES
         },
         "failed": sum(record.status != "ok" for record in records),
         "mean_ttft_s": float(np.mean(times["ttft_s"])),

@@ -1,0 +1,162 @@
+"""Two simulated replicas under three routers, as ``fleet_routing`` has two real ones: more seeds.
+
+python -m benchmarks.fleet_simulated [--profile benchmarks/results/cpu-profile.json] [--load 1.3]
+    [--num-prompts 120] [--seeds 10] --output FILE
+
+The same requests and rules. Answers are as long as recorded, forecasts log-normal noise of sigma
+0.5 around that, engines those of a recorded profile (one core, SmolLM2-135M). Promises are those
+of ``fleet_routing`` times ``tightness``; batch jobs all go to one replica, or where the rule says.
+``power-of-two`` is the shorter queue, as it is of two.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.fleet_routing import CLASSES, requests_of
+from benchmarks.switching_router import FIRST, RULE
+from scheduler.registry import PolicyName
+from scheduler.simulator.engine import SimulatedEngine
+from scheduler.simulator.placement import LeastRequests, Placement, RoundRobin, SloGain
+from scheduler.simulator.profiles import EngineProfile, load_profile
+from scheduler.simulator.request import SimRequest
+from scheduler.slo import Slo
+from scheduler.warmup import warm_up_placement
+from serving.bench.records import RequestRecord
+from serving.report.seeds import interval
+from serving.simulate.engines import run_policy
+from serving.simulate.forecast import Length, from_noise
+
+_POLICY = PolicyName.parse("slotwise")
+_SIGMA = 0.5
+_TIGHTNESS = (0.6, 0.8, 1.0)
+_OURS = "slo"
+
+
+def placements() -> dict[str, Placement]:
+    """Anew for each run."""
+    return {
+        _OURS: SloGain(period_s=0.1, delay_s=0.05),
+        "power-of-two": LeastRequests(),
+        "round-robin": RoundRobin(),
+    }
+
+
+class Pinned:
+    """Requests named here go to the first engine, the others where ``rule`` says."""
+
+    def __init__(self, rule: Placement, pinned: frozenset[str]) -> None:
+        self._rule, self._pinned = rule, pinned
+
+    def choose(self, request: SimRequest, engines: Sequence[SimulatedEngine]) -> int:
+        """By name."""
+        if request.request_id in self._pinned:
+            return 0
+        return self._rule.choose(request, engines)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Promises so many times as long as on real engines; whether batch jobs have a replica."""
+
+    profile: EngineProfile
+    tightness: float
+    unequal: bool
+
+    def attained(self, rule: Placement, rate: float, count: int, seed: int) -> float:
+        """The share of promises kept."""
+        requests, pinned = self.requests(rate, count, seed)
+        records = self._records(requests, Pinned(rule, pinned if self.unequal else frozenset()))
+        return float(np.mean([bool(record.met) for record in records]))
+
+    def full_rate(self, count: int) -> float:
+        """As of real ones: what they end while all slots are taken."""
+        requests, _ = self.requests(100.0, 4 * count, 1000)
+        at_once = [replace(request, arrival_s=0.0) for request in requests]
+        records = self._records(at_once, placements()[_OURS])
+        ended_s = sorted(record.e2e_s for record in records if record.e2e_s is not None)
+        return 2 * count / (ended_s[3 * count - 1] - ended_s[count - 1])
+
+    def requests(
+        self, rate: float, count: int, seed: int
+    ) -> tuple[list[SimRequest], frozenset[str]]:
+        """Of one seed, and the names of the batch jobs."""
+        found = requests_of(count, rate, seed, _OURS)
+        lengths = [Length(r.slo_class, min(r.recorded_tokens, r.max_tokens)) for r in found]
+        told = from_noise(lengths, _SIGMA, np.random.default_rng((seed, 1)))
+        requests = [
+            SimRequest(
+                request_id=each.request_id,
+                arrival_s=each.arrival_s,
+                prompt_tokens=each.prompt_tokens,
+                output_tokens=length.output_tokens,
+                slo=self._slo(CLASSES[each.slo_class].slo),
+                lengths=forecast,
+                slo_class=each.slo_class,
+                max_tokens=each.max_tokens,
+            )
+            for each, length, forecast in zip(found, lengths, told, strict=True)
+        ]
+        return requests, frozenset(r.request_id for r in found if r.xargs[RULE] == FIRST)
+
+    def _slo(self, slo: Slo) -> Slo:
+        times = (slo.ttft_s, slo.tpot_s, slo.e2e_s)
+        return Slo(*(None if t is None else self.tightness * t for t in times))
+
+    def _records(
+        self, requests: Sequence[SimRequest], placement: Placement
+    ) -> Sequence[RequestRecord]:
+        profiles = [self.profile, self.profile]
+        return run_policy(_POLICY, profiles, requests, placement=placement).records
+
+
+def measured(scenario: Scenario, a: argparse.Namespace) -> dict[str, Any]:
+    """All rules on one scenario, paired by seed."""
+    rate = a.load * scenario.full_rate(16 * 2)
+    found: dict[str, list[float]] = {name: [] for name in placements()}
+    for seed in range(a.seeds):
+        for name, rule in placements().items():
+            found[name].append(scenario.attained(rule, rate, a.num_prompts, seed))
+    document: dict[str, Any] = {
+        "tightness": scenario.tightness,
+        "unequal": scenario.unequal,
+        "rate_rps": rate,
+        "routers": {},
+    }
+    for name, shares in found.items():
+        figures = {"slo_attainment": float(np.mean(shares)), "by_seed": shares}
+        if name != _OURS:
+            more = (np.array(found[_OURS]) - shares).tolist()
+            figures["ours_more"] = {"mean": float(np.mean(more)), "interval_95": interval(more)}
+        document["routers"][name] = figures
+    return document
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--profile", default="benchmarks/results/cpu-profile.json")
+    parser.add_argument("--load", type=float, default=1.3)
+    parser.add_argument("--num-prompts", type=int, default=120)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--output", type=Path, required=True)
+    a = parser.parse_args()
+    warm_up_placement()
+    profile = load_profile(a.profile)
+    scenarios = []
+    for tightness in _TIGHTNESS:
+        for unequal in (False, True):
+            scenarios.append(measured(Scenario(profile, tightness, unequal), a))
+            print(json.dumps(scenarios[-1]), flush=True)
+    document = {"config": {**vars(a), "output": a.output.name}, "scenarios": scenarios}
+    a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
