@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ray.serve._private.request_router import PowerOfTwoChoicesRequestRouter
 from ray.serve.experimental.round_robin_router import RoundRobinRouter
-from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
+from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
 from serving.cluster.router import SloRequestRouter
 
@@ -38,6 +38,15 @@ class SwitchingRouter(SloRequestRouter, PowerOfTwoChoicesRequestRouter, RoundRob
             self, candidate_replicas, pending_request
         )
         return chosen
+
+    def on_request_routed(
+        self, pending_request: PendingRequest, replica_id: ReplicaID, result: Any
+    ) -> None:
+        """Ours is not told of what came to a replica by another way."""
+        if _rule(pending_request) == FIRST:
+            RequestRouter.on_request_routed(self, pending_request, replica_id, result)
+        else:
+            super().on_request_routed(pending_request, replica_id, result)
 
     def _fulfill_next_pending_request(self, *args: Any, **kwargs: Any) -> Any:
         """Of the request that was placed, as ours has it; Ray's two take the oldest instead."""

@@ -21,7 +21,7 @@ _PREFILL_S, _PREFILL_TOKEN_S = int(Item.PREFILL_S), int(Item.PREFILL_TOKEN_S)
 _PREFILL_SQUARED_S, _PREFILL_SLOTS = int(Item.PREFILL_SQUARED_S), int(Item.PREFILL_SLOTS)
 _STEP_S, _DECODE_S, _CONTEXT_S = int(Item.STEP_S), int(Item.DECODE_S), int(Item.CONTEXT_S)
 _KV_FREE, _KV_USED = int(Item.KV_FREE), int(Item.KV_USED)
-_SLOWDOWN = int(Item.SLOWDOWN)
+_PLANNED, _SLOWDOWN = int(Item.PLANNED), int(Item.SLOWDOWN)
 _TURNS, _FEES, _TOLLS = int(Item.TURNS), int(Item.FEES), int(Item.TOLLS)
 
 
@@ -130,8 +130,10 @@ def gains(  # type: ignore[no-untyped-def]
             # Nobody waits for its slot, but everybody's tokens take longer while it is there.
             together = min(mean * token_s / digest[_SERVICE_S], 1.0)
             slow_s = together * (digest[_DECODE_S] + context * digest[_CONTEXT_S])
-            slow_s += prefill_s * digest[_TOKEN_S] / digest[_SERVICE_S]
-            slow = crowding * digest[_SLOWDOWN] * slow_s
+            held_up_s = prefill_s * digest[_PREFILL_SLOTS] / digest[_SLOTS]
+            slow_s += held_up_s * digest[_TOKEN_S] / digest[_SERVICE_S]
+            # No more can be lost than is there.
+            slow = crowding * min(digest[_SLOWDOWN] * slow_s, digest[_PLANNED])
         best = -np.inf
         for place in range(PLACES):
             if place > 0 and _no_better(digest, place):

@@ -43,10 +43,11 @@ class Item(IntEnum):
     CONTEXT_S = 10
     KV_FREE = 11  # tokens
     KV_USED = 12
-    SLOWDOWN = 13  # promises lost by each second that all tokens take longer
-    TURNS = 14  # PLACES of them: seconds until a newcomer's turn
-    FEES = 14 + PLACES  # PLACES of them: promises others lose however little it takes
-    TOLLS = 14 + 2 * PLACES  # PLACES of them: and by each slot-second that it takes
+    PLANNED = 13  # promises that are to be kept, and the work; what is later counts less
+    SLOWDOWN = 14  # how many of them go for each second that a token takes longer
+    TURNS = 15  # PLACES of them: seconds until a newcomer's turn
+    FEES = 15 + PLACES  # PLACES of them: promises others lose however little it takes
+    TOLLS = 15 + 2 * PLACES  # PLACES of them: and by each slot-second that it takes
 
 
 SIZE = int(Item.TOLLS) + PLACES
@@ -65,7 +66,7 @@ class Digest:
 
     @classmethod
     def of(cls, snapshot: Snapshot, config: SlotConfig | None = None) -> "Digest":
-        """Boil a snapshot down. Cost: two timetables and 27 walks."""
+        """Boil a snapshot down. Cost: two timetables at most, and 27 walks."""
         config = config or SlotConfig()
         values = np.zeros(SIZE)
         problem = SlotProblem.of(snapshot, config)
@@ -82,7 +83,9 @@ class Digest:
             _, cost_s, index = worth(problem, terms)
             order = np.argsort(-index, kind="stable")
             alone = Timetable.of(problem, terms)
-            values[Item.SLOWDOWN] = _slowdown(order, alone, problem, terms, values)
+            values[Item.PLANNED] = max(_planned(order, alone, terms), 0.0)
+            if live < problem.slots:
+                values[Item.SLOWDOWN] = _slowdown(order, problem, terms, values)
             table = _with_guests(alone, problem)
             _curve(order, table, terms, max(float(cost_s.mean()), 1e-9), values)
         return cls(values)
@@ -110,7 +113,7 @@ class Digest:
         values[Item.PREFILL_SLOTS] = values[Item.SLOTS]
         values[Item.KV_FREE] += values[Item.KV_USED]
         values[Item.KV_USED] = 0.0
-        values[Item.SLOWDOWN :] = 0.0
+        values[Item.PLANNED :] = 0.0
         return Digest(values)
 
     def to_bytes(self) -> bytes:
@@ -130,27 +133,25 @@ def _costs(table, slots, stretch, values):  # type: ignore[no-untyped-def]
     values[_STEP_S], values[_DECODE_S], values[_CONTEXT_S] = decode[7], decode[3], decode[4]
 
 
-def _slowdown(
-    order: Ints, table: Timetable, problem: SlotProblem, terms: Terms, values: Floats
-) -> float:
-    """By what one more like them, where a slot is free, adds to everybody's time for a token.
+def _slowdown(order: Ints, problem: SlotProblem, terms: Terms, values: Floats) -> float:
+    """``Item.SLOWDOWN``, by what one more like them adds to everybody's time for a token.
 
     Who shares steps shares them with everybody: a slot may be free, and the promises of those
     beside it still break.
     """
     tokens = max(float(problem.atoms.mean()), 1.0)
-    prefill_s = float(problem.facts[:, Fact.RESTART_S].mean())
+    prefill_s = float(problem.facts[:, Fact.RESTART_S].mean()) / problem.stretch
     own_s = values[Item.DECODE_S] + float(problem.context.mean()) * values[Item.CONTEXT_S]
     more_s = own_s + prefill_s / tokens
     if more_s <= 0.0:
         return 0.0
     slower = Timetable.of(problem, terms._replace(token_s=terms.token_s + more_s))
-    lost = _planned(order, table, terms) - _planned(order, slower, terms)
+    lost = values[Item.PLANNED] - _planned(order, slower, terms)
     return float(max(lost, 0.0) / more_s)
 
 
 def _planned(order: Ints, table: Timetable, terms: Terms) -> float:
-    """Promises that are kept in this order."""
+    """What :func:`scheduler.slots.walk.walk` says of this order."""
     free = np.empty(len(table.cell_of), dtype=np.int64)
     turns = np.empty(len(order), dtype=np.int64)
     kept, _ = walk(order, table, terms, free, turns)

@@ -84,6 +84,8 @@ class SloGain:
     ) -> None:
         self._period_s = period_s
         self._delay_s = delay_s
+        if routers < 1:
+            raise InputError("a fleet needs at least one router")
         self._fleets = [Fleet[int](config) for _ in range(routers)]
         self._turn = 0
         # Publications to come: when, and whose; then those on their way.
@@ -95,7 +97,7 @@ class SloGain:
     def choose(self, request: SimRequest, engines: Sequence[SimulatedEngine]) -> int:
         """Take in what was published until now, and compare."""
         now_s = request.arrival_s
-        self._publish(engines, now_s)
+        self.publish(engines, now_s)
         while self._coming and self._coming[0][0] + self._delay_s <= now_s:
             made_s, k, digest = self._coming.popleft()
             for fleet in self._fleets:
@@ -110,7 +112,8 @@ class SloGain:
         fleet.placed(chosen, candidate, now_s=now_s)
         return chosen
 
-    def _publish(self, engines: Sequence[SimulatedEngine], until_s: float) -> None:
+    def publish(self, engines: Sequence[SimulatedEngine], until_s: float) -> None:
+        """Let the engines say how they are; before a request that comes to one by another way."""
         if not self._period_s:
             for k, engine in enumerate(engines):
                 self._say(k, engine, until_s)

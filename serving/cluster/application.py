@@ -94,8 +94,12 @@ def llm_config(config: ClusterConfig) -> LLMConfig:
 
 
 def _router(config: ClusterConfig) -> RequestRouterConfig:
-    kwargs = {"stale_s": config.digest_stale_s} if config.router == "slo" else {}
+    of_ray = config.router in ("power-of-two", "round-robin")
+    kwargs = {
+        "stale_s": config.digest_stale_s,
+        "prefix_caching": bool(config.engine.get("enable_prefix_caching", True)),
+    }
     return RequestRouterConfig(
         request_router_class=_ROUTERS.get(config.router, config.router),
-        request_router_kwargs=kwargs,
+        request_router_kwargs={} if of_ray else kwargs,
     )

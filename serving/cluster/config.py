@@ -18,7 +18,8 @@ class ClusterConfig(BaseModel):
     """The ``args`` of the application ``serving.cluster.application:build``.
 
     ``engine`` are vLLM's engine arguments by name, ``settings`` those of Slotwise by name.
-    ``router`` is ours, one of Ray's, or a class of yours as ``module:Class``.
+    ``router`` is ours, one of Ray's, or a class of yours as ``module:Class``, whose
+    ``initialize_state`` is given what ours is.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -76,7 +76,11 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
         digest_file = self._folder.path / "digest"
         # vLLM's engine core is a process of its own that inherits this one's environment.
         os.environ["SLOTWISE_DIGEST_FILE"] = str(digest_file)
-        await super().__init__(llm_config, **kwargs)
+        try:
+            await super().__init__(llm_config, **kwargs)
+        except BaseException:
+            self._folder.remove()
+            raise
         self._reporter = Reporter(
             path=digest_file,
             replica=context.replica_id.unique_id,
@@ -89,7 +93,11 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
             alive=self.engine.check_health,
             on_hang=_end_engine,
         )
-        await self._join()
+        try:
+            await self._join()
+        except ClusterError:
+            self._folder.remove()
+            raise
         self._reporting = asyncio.get_running_loop().create_task(self._reporter.run())
 
     async def check_health(self) -> None:
@@ -105,8 +113,8 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
 
     async def __del__(self) -> None:
         """Ray's way to end a replica in order."""
-        self._reporting.cancel()
         self._folder.remove()
+        self._reporting.cancel()
         await super().__del__()
 
     async def _run_request(

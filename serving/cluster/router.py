@@ -66,8 +66,10 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
         *,
         poll_s: float = 0.1,
         stale_s: float = 3.0,
+        prefix_caching: bool = True,
     ) -> None:
         """Take the ``request_router_kwargs`` of the deployment."""
+        self._prefix_caching = prefix_caching
         self._config = PlacementConfig(stale_s=stale_s)
         self._fleet = Fleet[str](self._config)
         self._prefixes = PrefixMemory()
@@ -111,7 +113,8 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
         try:
             asked = self._asked(pending_request)
             self._fleet.placed(name, asked.candidate, now_s=time.monotonic())
-            self._prefixes.sent(asked.text, name)
+            if self._prefix_caching:
+                self._prefixes.sent(asked.text, name)
         except Exception:
             # Ray would fail a request that its replica has accepted.
             logger.exception("a placement was not noted")
@@ -143,7 +146,9 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
             return [_two_of(new)], "no_digest"
         names = list(well)
         candidate = asked.candidate
-        cached = self._prefixes.cached(asked.text, names, candidate.prompt_tokens)
+        cached = None
+        if self._prefix_caching:
+            cached = self._prefixes.cached(asked.text, names, candidate.prompt_tokens)
         ranks = self._fleet.ranks(names, candidate, now_s=now_s, cached=cached)
         if not ranks:
             return [_two_of(list(well.values()))], "stale"

@@ -9,11 +9,19 @@ from scheduler.placement.choice import Sent, gains, ranked
 from scheduler.placement.config import PlacementConfig
 from scheduler.slo import Slo
 
+CROWDING = PlacementConfig().crowding
 SLOW = StepLatency.linear(step_s=0.2)
 
 
 def judged(
-    digests, candidate=None, *, age_s=0.0, sent=None, cached=0.0, done_worth=0.3, crowding=2.0
+    digests,
+    candidate=None,
+    *,
+    age_s=0.0,
+    sent=None,
+    cached=0.0,
+    done_worth=0.3,
+    crowding=CROWDING,
 ):
     """Gains and waits of engines with these digests."""
     candidate = candidate or newcomer()
@@ -81,6 +89,13 @@ def test_who_would_slow_others_down_past_their_promise_goes_where_it_does_not():
     assert beside_tight < beside_patient - 0.1
     (alike, same), _ = judged(digests, candidate, crowding=0.0)
     assert alike == pytest.approx(same)
+
+
+def test_nobody_loses_more_than_is_there():
+    shared = StepLatency.linear(step_s=0.02, decode_s=5e-3, prompt_token_s=1e-3)
+    crowd = [running(100, slo=Slo(e2e_s=5.0)) for _ in range(4)]
+    (found,), _ = judged([digest(*crowd, slots=16, latency=shared)], newcomer(prompt=4000))
+    assert found > -CROWDING * 1.3 * len(crowd)
 
 
 def test_an_engine_whose_slots_are_free_in_time_gains_the_promise():

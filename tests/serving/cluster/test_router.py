@@ -73,6 +73,17 @@ async def first(router, replicas, request=None):
     return [each.replica_id.unique_id for each in ranks[0]]
 
 
+async def test_where_engines_keep_no_prefixes_none_are_counted_on(router, monkeypatch):
+    router.initialize_state(prefix_caching=False)
+    router._poll = lambda: None
+    monkeypatch.delattr(router._prefixes.__class__, "cached")
+    monkeypatch.delattr(router._prefixes.__class__, "sent")
+    hear(router, "a", 0, found=digest())
+    failed, before = counted(router, "failed"), counted(router, "gain")
+    await first(router, [replica("a")])
+    assert (counted(router, "failed"), counted(router, "gain")) == (failed, before + 1)
+
+
 async def test_it_goes_where_the_promise_is_kept(router):
     replicas = [replica("busy"), replica("idle")]
     hear(router, "busy", 0, found=digest(live=9, turn_s=20.0))
