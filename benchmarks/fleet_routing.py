@@ -7,25 +7,29 @@ One fleet; of each seed the same requests under each router, in each seed in ano
 neither the machine's hour nor who came first decides. ShareGPT test conversations, half code, half
 chat, one in six (drawn) a long batch job; answers as long as the model likes (256 tokens at most,
 sampled), the packaged predictor's forecasts, no prefix cache, since the same prompts come again.
-The load is unequal: the batch jobs all go to one replica, whatever the router, which is not told.
-``--load 1`` is the rate at which the fleet answers while all its slots are taken; it is measured
-first. Differences are paired by seed.
+The load is unequal: each engine has a core, and a process that never rests shares the first one's
+(with two cores). ``--load 1`` is the rate at which the fleet answers while all its slots are taken;
+it is measured first. Differences are paired by seed.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from rich.console import Console
 
-from benchmarks.switching_router import FIRST, RULE, SwitchingRouter
+from benchmarks.switching_router import RULE, SwitchingRouter
 from scheduler.slo import Slo, SloClass
 from serving.bench.config import BenchConfig
 from serving.bench.records import RequestRecord
@@ -73,7 +77,7 @@ def requests_of(count: int, rate: float, seed: int, rule: str) -> list[ReplayReq
                 recorded_tokens=request.output_tokens,
                 max_tokens=_CAP,
                 force_length=False,
-                xargs={**xargs, RULE: FIRST if name == "batch" else rule},
+                xargs={**xargs, RULE: rule},
             )
         )
     return requests
@@ -90,9 +94,7 @@ def replayed(requests: Sequence[ReplayRequest], url: str, seed: int) -> Replay:
 def full_rate(url: str, slots: int) -> float:
     """Requests a second that the fleet answers while all its slots are taken."""
     requests = requests_of(4 * slots, 100.0, 1000, OURS)
-    at_once = [
-        replace(request, arrival_s=0.0, xargs={**request.xargs, RULE: OURS}) for request in requests
-    ]
+    at_once = [replace(request, arrival_s=0.0) for request in requests]
     return rate_while_full(replayed(at_once, url, 0).records, slots)
 
 
@@ -155,8 +157,33 @@ def main() -> None:
         from serving.cluster.serve import Door, fleet  # noqa: PLC0415 - after Ray's start
 
         door = Door("127.0.0.1", a.port)
-        with fleet(config, door, console=Console(), timeout_s=600):
+        with fleet(config, door, console=Console(), timeout_s=600), unequal(a.replicas):
             measured(door.url, a)
+
+
+@contextlib.contextmanager
+def unequal(replicas: int) -> Iterator[None]:
+    """A core for each engine, and somebody else on the first one's."""
+    for core, process in enumerate(sorted(_engines(), key=lambda p: p.pid)[:replicas]):
+        for each in (process, *process.children(recursive=True)):
+            for thread in each.threads():
+                os.sched_setaffinity(thread.id, {core})
+    # As nice as Ray's workers are, for an equal share.
+    neighbour = subprocess.Popen(
+        ["nice", "-n", str(_engines()[0].nice()), sys.executable, "-c", "while True: pass"]
+    )
+    os.sched_setaffinity(neighbour.pid, {0})
+    try:
+        yield
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+
+
+def _engines() -> list[psutil.Process]:
+    """The engine cores of this process's Ray."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "EngineCore" in " ".join(child.cmdline())]
 
 
 def measured(url: str, a: argparse.Namespace) -> None:

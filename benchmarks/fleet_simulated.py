@@ -5,9 +5,9 @@ python -m benchmarks.fleet_simulated [--profile benchmarks/results/cpu-profile.j
 
 The same requests and rules, and ours without what slower steps cost. Answers are as long as
 recorded, forecasts log-normal noise of sigma 0.5 around that, engines those of a recorded profile
-(one core, SmolLM2-135M). Promises are those of ``fleet_routing`` times ``tightness``; batch jobs
-all go to one replica, or where the rule says. ``power-of-two`` is the shorter queue, as it is of
-two. The weight ``crowding`` was chosen on seeds 50 to 59.
+(one core, SmolLM2-135M), alike or one half as fast. Promises are those of ``fleet_routing`` times
+``tightness``. ``power-of-two`` is the shorter queue, as it is of two. The weight ``crowding`` was
+chosen on seeds 50 to 59.
 """
 
 import argparse
@@ -20,10 +20,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fleet_routing import CLASSES, OURS, rate_while_full, requests_of
-from benchmarks.switching_router import FIRST, RULE
 from scheduler.placement.config import PlacementConfig
 from scheduler.registry import PolicyName
-from scheduler.simulator.engine import SimulatedEngine
 from scheduler.simulator.placement import LeastRequests, Placement, RoundRobin, SloGain
 from scheduler.simulator.profiles import EngineProfile, load_profile
 from scheduler.simulator.request import SimRequest
@@ -49,50 +47,31 @@ def placements() -> dict[str, Placement]:
     }
 
 
-class Pinned:
-    """Requests named here go to the first engine, the others where ``rule`` says."""
-
-    def __init__(self, rule: Placement, pinned: frozenset[str]) -> None:
-        self._rule, self._pinned = rule, pinned
-
-    def choose(self, request: SimRequest, engines: Sequence[SimulatedEngine]) -> int:
-        """By name."""
-        if request.request_id in self._pinned:
-            if isinstance(self._rule, SloGain):
-                self._rule.publish(engines, request.arrival_s)
-            return 0
-        return self._rule.choose(request, engines)
-
-
 @dataclass(frozen=True)
 class Scenario:
-    """Promises so many times as long as on real engines; whether batch jobs have a replica."""
+    """Engines, and promises so many times as long as those of real ones."""
 
-    profile: EngineProfile
+    profiles: tuple[EngineProfile, ...]
     tightness: float
-    unequal: bool
 
     def attained(self, rule: Placement, rate: float, count: int, seed: int) -> float:
         """The share of promises kept."""
-        requests, pinned = self.requests(rate, count, seed)
-        records = self._records(requests, Pinned(rule, pinned if self.unequal else frozenset()))
+        records = self._records(self.requests(rate, count, seed), rule)
         return float(np.mean([bool(record.met) for record in records]))
 
     def full_rate(self) -> float:
         """As of real ones."""
-        slots = 2 * self.profile.limits.max_num_seqs
-        requests, _ = self.requests(100.0, 4 * slots, 1000)
+        slots = sum(profile.limits.max_num_seqs for profile in self.profiles)
+        requests = self.requests(100.0, 4 * slots, 1000)
         at_once = [replace(request, arrival_s=0.0) for request in requests]
         return rate_while_full(self._records(at_once, placements()[OURS]), slots)
 
-    def requests(
-        self, rate: float, count: int, seed: int
-    ) -> tuple[list[SimRequest], frozenset[str]]:
-        """Of one seed, and the names of the batch jobs."""
+    def requests(self, rate: float, count: int, seed: int) -> list[SimRequest]:
+        """Of one seed."""
         found = requests_of(count, rate, seed, OURS)
         lengths = [Length(r.slo_class, min(r.recorded_tokens, r.max_tokens)) for r in found]
         told = from_noise(lengths, _SIGMA, np.random.default_rng((seed, 1)))
-        requests = [
+        return [
             SimRequest(
                 request_id=each.request_id,
                 arrival_s=each.arrival_s,
@@ -105,7 +84,6 @@ class Scenario:
             )
             for each, length, forecast in zip(found, lengths, told, strict=True)
         ]
-        return requests, frozenset(r.request_id for r in found if r.xargs[RULE] == FIRST)
 
     def _slo(self, slo: Slo) -> Slo:
         times = (slo.ttft_s, slo.tpot_s, slo.e2e_s)
@@ -114,8 +92,7 @@ class Scenario:
     def _records(
         self, requests: Sequence[SimRequest], placement: Placement
     ) -> Sequence[RequestRecord]:
-        profiles = [self.profile, self.profile]
-        return run_policy(_POLICY, profiles, requests, placement=placement).records
+        return run_policy(_POLICY, self.profiles, requests, placement=placement).records
 
 
 def measured(scenario: Scenario, rate: float, a: argparse.Namespace) -> dict[str, Any]:
@@ -126,7 +103,7 @@ def measured(scenario: Scenario, rate: float, a: argparse.Namespace) -> dict[str
             found[name].append(scenario.attained(rule, rate, a.num_prompts, seed))
     document: dict[str, Any] = {
         "tightness": scenario.tightness,
-        "unequal": scenario.unequal,
+        "engines": [profile.name for profile in scenario.profiles],
         "rate_rps": rate,
         "routers": {},
     }
@@ -150,12 +127,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     a = parser.parse_args()
     warm_up_placement()
-    profile = load_profile(a.profile)
+    whole, half = load_profile(a.profile), load_profile(f"{a.profile}/2")
     scenarios = []
-    rate = a.load * Scenario(profile, 1.0, unequal=False).full_rate()
-    for tightness in _TIGHTNESS:
-        for unequal in (False, True):
-            scenarios.append(measured(Scenario(profile, tightness, unequal), rate, a))
+    for profiles in ((whole, whole), (half, whole)):
+        rate = a.load * Scenario(profiles, 1.0).full_rate()
+        for tightness in _TIGHTNESS:
+            scenarios.append(measured(Scenario(profiles, tightness), rate, a))
             print(json.dumps(scenarios[-1]), flush=True)
     document = {"config": {**vars(a), "output": a.output.name}, "scenarios": scenarios}
     a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -97,7 +97,7 @@ class SloGain:
     def choose(self, request: SimRequest, engines: Sequence[SimulatedEngine]) -> int:
         """Take in what was published until now, and compare."""
         now_s = request.arrival_s
-        self.publish(engines, now_s)
+        self._publish(engines, now_s)
         while self._coming and self._coming[0][0] + self._delay_s <= now_s:
             made_s, k, digest = self._coming.popleft()
             for fleet in self._fleets:
@@ -112,8 +112,7 @@ class SloGain:
         fleet.placed(chosen, candidate, now_s=now_s)
         return chosen
 
-    def publish(self, engines: Sequence[SimulatedEngine], until_s: float) -> None:
-        """Let the engines say how they are; before a request that comes to one by another way."""
+    def _publish(self, engines: Sequence[SimulatedEngine], until_s: float) -> None:
         if not self._period_s:
             for k, engine in enumerate(engines):
                 self._say(k, engine, until_s)
