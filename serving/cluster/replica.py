@@ -72,15 +72,12 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
         self._rank = int(context.rank.rank)
         named = str(llm_config.get_engine_config().actual_hf_model_id)
         self._board = BoardLink()
+        # Of a start that fails the process ends, and the next start deletes it.
         self._folder = ScratchFolder.new("slotwise-engine-")
         digest_file = self._folder.path / "digest"
         # vLLM's engine core is a process of its own that inherits this one's environment.
         os.environ["SLOTWISE_DIGEST_FILE"] = str(digest_file)
-        try:
-            await super().__init__(llm_config, **kwargs)
-        except BaseException:
-            self._folder.remove()
-            raise
+        await super().__init__(llm_config, **kwargs)
         self._reporter = Reporter(
             path=digest_file,
             replica=context.replica_id.unique_id,
@@ -93,11 +90,7 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
             alive=self.engine.check_health,
             on_hang=_end_engine,
         )
-        try:
-            await self._join()
-        except ClusterError:
-            self._folder.remove()
-            raise
+        await self._join()
         self._reporting = asyncio.get_running_loop().create_task(self._reporter.run())
 
     async def check_health(self) -> None:

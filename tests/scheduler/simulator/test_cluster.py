@@ -153,3 +153,16 @@ def test_digests_are_published_at_their_period():
     # At 0, 0.5, ... 4.0 s by the first, and as often by the others in between.
     assert placement.published == 33
     assert len(placement.choice_s) == 5
+
+
+def test_a_router_knows_only_what_it_sent_itself():
+    def chosen(routers):
+        placement = SloGain(period_s=2.0, routers=routers)
+        engines = [make_engine() for _ in range(2)]
+        # Both idle when they last said something.
+        return [placement.choose(make_request(n, 1.5), engines) for n in range(4)]
+
+    assert chosen(1) == [0, 1, 0, 1]
+    assert chosen(2) == [0, 0, 1, 1]
+    with pytest.raises(InputError, match="at least one router"):
+        chosen(0)
