@@ -24,9 +24,9 @@ class StepInFlight:
 class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
     """vLLM's own scheduler, unchanged; times each call and logs each step.
 
-    A step lasts from the later of its scheduling and the previous step's results to its own
-    results: with asynchronous scheduling two steps overlap, and counting from the scheduling
-    alone would count the overlap twice.
+    A step lasts from the previous step's results to its own, whatever the engine does in between:
+    so long its requests wait for their next tokens. Where nobody was left, it lasts from its
+    scheduling.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -35,7 +35,8 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
         log = self.settings.step_log
         self._log = None if log is None else LineLog(log, encode)
         self._in_flight: dict[int, StepInFlight] = {}
-        self._last_results_s = 0.0
+        # From here on somebody waits for the next step; nobody: from its scheduling.
+        self._waited_since_s: float | None = None
         # Preemptions since the last step, vLLM's own for want of memory included.
         self._preempted = 0
         # Seconds of our own outside `schedule()` since the last step; charged to the next one.
@@ -58,6 +59,9 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
             )
             self.own_s = 0.0
             self._in_flight[id(output)] = StepInFlight(scheduled_s, record)
+        elif not self._in_flight:
+            # Nobody could compute: what they wait for is not the engine.
+            self._waited_since_s = None
         return output
 
     def before_step(self) -> float:
@@ -88,8 +92,10 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
         step = self._in_flight.pop(id(scheduler_output), None)
         if step is not None:
             now_s = time.monotonic()
-            step_s = now_s - max(step.scheduled_s, self._last_results_s)
-            self._last_results_s = now_s
+            since_s = self._waited_since_s
+            step_s = now_s - (step.scheduled_s if since_s is None else since_s)
+            waits = self.has_unfinished_requests() or self._in_flight
+            self._waited_since_s = now_s if waits else None
             self.step_done(step.record.work, step_s)
             if self._log is not None:
                 self._log.add(replace(step.record, step_s=step_s))

@@ -23,6 +23,8 @@ _STEP_S, _DECODE_S, _CONTEXT_S = int(Item.STEP_S), int(Item.DECODE_S), int(Item.
 _KV_FREE, _KV_USED = int(Item.KV_FREE), int(Item.KV_USED)
 _PLANNED, _SLOWDOWN = int(Item.PLANNED), int(Item.SLOWDOWN)
 _TURNS, _FEES, _TOLLS = int(Item.TURNS), int(Item.FEES), int(Item.TOLLS)
+# Token times are estimates, and engines fill up: a chance is the mean over tokens so much slower.
+_SLOWER = (1.0, 1.1, 1.2)
 
 
 class Sent(IntEnum):
@@ -139,12 +141,23 @@ def gains(  # type: ignore[no-untyped-def]
             if place > 0 and _no_better(digest, place):
                 continue
             begin_s = max(digest[_TURNS + place] - age_s[k], 0.0) + later_s + prefill_s
-            chance, tokens = outlook(0, begin_s, facts, atoms, token_s)
+            chance, tokens = _outlook(begin_s, facts, atoms, token_s)
             cost_s = digest[_PREFILL_SLOTS] * prefill_s + tokens * token_slot_s
             worth = (chance + done_worth) * np.exp(-begin_s / horizon_s)
             best = max(best, worth - digest[_FEES + place] - digest[_TOLLS + place] * cost_s)
         gain[k] = best - slow
         wait_s[k] = (live + 1.0) * token_s
+
+
+@njit(cache=True, inline="always")
+def _outlook(begin_s, facts, atoms, token_s):  # type: ignore[no-untyped-def]
+    """:func:`scheduler.slots.chance.outlook` of a newcomer, over what a token may take."""
+    chance = tokens = 0.0
+    for slower in _SLOWER:
+        more_chance, more_tokens = outlook(0, begin_s, facts, atoms, slower * token_s)
+        chance += more_chance / len(_SLOWER)
+        tokens += more_tokens / len(_SLOWER)
+    return chance, tokens
 
 
 @njit(cache=True, inline="always")

@@ -62,6 +62,17 @@ def test_a_request_without_a_promise_is_worth_the_work_alone():
     assert gain(candidate=newcomer(Slo())) == pytest.approx(0.3)
 
 
+def test_a_promise_that_is_kept_if_all_goes_well_is_worth_less_than_a_safe_one():
+    # A token takes 50 ms.
+    sure, likely, unlikely, never = (
+        gain(candidate=newcomer(Slo(tpot_s=tpot_s)), done_worth=0.0)
+        for tpot_s in (0.1, 0.058, 0.052, 0.049)
+    )
+    assert sure == pytest.approx(1.0)
+    assert (likely, unlikely) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert never == 0.0
+
+
 def test_what_it_waited_already_counts():
     late = newcomer(CODE, tokens=500, waited_s=10.0)
     assert gain(candidate=newcomer(CODE, tokens=500)) > 1.2

@@ -54,6 +54,15 @@ def test_slower_tokens_cost_those_who_are_just_in_time():
     assert slowdown(shared, *tight) > 100 * slowdown(shared, *patient)
 
 
+def test_promises_that_break_a_little_later_are_in_danger_already():
+    # A token takes 40 ms; one more like them would make it 45, and 50 are promised.
+    shared = StepLatency.linear(step_s=0.02, decode_s=5e-3)
+    flowing = [running(100, slo=Slo(tpot_s=0.05)) for _ in range(4)]
+    unhurried = [running(100, slo=Slo(tpot_s=0.2)) for _ in range(4)]
+    assert slowdown(shared, *flowing) > 1.0
+    assert slowdown(shared, *unhurried) == 0.0
+
+
 def test_nobody_can_slow_an_engine_down_whose_steps_always_take_the_same():
     assert slowdown(StepLatency.linear(step_s=0.05), running(100, slo=Slo(e2e_s=5.0))) == 0.0
 
