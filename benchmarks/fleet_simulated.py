@@ -6,8 +6,8 @@ python -m benchmarks.fleet_simulated [--profile benchmarks/results/cpu-profile.j
 The same requests and rules, and ours without what slower steps cost. Answers are as long as
 recorded, forecasts log-normal noise of sigma 0.5 around that, engines those of a recorded profile
 (one core, SmolLM2-135M), alike or one half as fast. Promises are those of ``fleet_routing`` times
-``tightness``. ``power-of-two`` is the shorter queue, as it is of two. The weight ``crowding`` was
-chosen on seeds 50 to 59.
+``tightness``. ``power-of-two`` is the shorter queue, as it is of two. The weight ``crowding``, and
+how uncertain steps are taken to be, were chosen on seeds 50 to 61.
 """
 
 import argparse
