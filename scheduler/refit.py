@@ -11,12 +11,16 @@ from scheduler.latency_fitter import LatencyFitter
 
 logger = logging.getLogger(__name__)
 
-# Steps between two fits.
+# A fit takes in so many steps, or fewer that took so long together: where a step takes a quarter of
+# a second, 64 of them are more than a machine that changes can wait for.
 REFIT_STEPS = 64
+REFIT_S = 2.0
 
 
 class Refit:
-    """Gathers steps and fits the model to them every :data:`REFIT_STEPS`, sooner until it stands.
+    """Gathers steps and fits the model to them, sooner until it stands.
+
+    A fit is due after :data:`REFIT_STEPS`, or after steps that took :data:`REFIT_S` together.
 
     ``latest`` is always a whole model: a new one takes the old one's place in one assignment.
     In the background a fit (about 1 ms) costs the thread that steps the engine nothing but a
@@ -27,6 +31,7 @@ class Refit:
         self.latest = latency
         self._fitter = LatencyFitter()
         self._noted: list[tuple[float, ...]] = []
+        self._noted_s = 0.0
         self._queue: SimpleQueue[Floats | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         if background:
@@ -36,14 +41,14 @@ class Refit:
     def observe(self, work: StepWork, step_s: float) -> None:
         """Take in one step."""
         self._noted.append((*work, step_s))
-        if len(self._noted) >= REFIT_STEPS or self.latest is None:
-            self._hand_over(np.array(self._noted))
+        self._noted_s += step_s
+        self._hand_over_if_due()
 
     def observe_all(self, steps: Floats) -> None:
         """:meth:`observe` for float64[n, 8]: the columns of ``StepWork``, then seconds."""
         self._noted.extend(map(tuple, steps.tolist()))
-        if len(self._noted) >= REFIT_STEPS or self.latest is None:
-            self._hand_over(np.array(self._noted))
+        self._noted_s += float(steps[:, -1].sum())
+        self._hand_over_if_due()
 
     def close(self) -> None:
         """Fit what was handed over and end the thread, if there is one."""
@@ -52,8 +57,12 @@ class Refit:
             self._thread.join()
             self._thread = None
 
-    def _hand_over(self, steps: Floats) -> None:
-        self._noted = []
+    def _hand_over_if_due(self) -> None:
+        due = len(self._noted) >= REFIT_STEPS or self._noted_s >= REFIT_S
+        if not self._noted or not (due or self.latest is None):
+            return
+        steps = np.array(self._noted)
+        self._noted, self._noted_s = [], 0.0
         if self._thread is None:
             self._fit(steps)
         else:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from scheduler.latency import StepLatency, StepWork
-from scheduler.refit import REFIT_STEPS, Refit
+from scheduler.refit import REFIT_S, REFIT_STEPS, Refit
 
-TRUTH = StepLatency(whole=(0, 0, 0, 1e-3, 1e-6, 1e-4, 0, 0.02))
+TRUTH = StepLatency(whole=(0, 0, 0, 1e-4, 1e-7, 1e-5, 0, 0.002))
 
 
 def steps(count, factor=1.0):
@@ -34,6 +34,17 @@ def test_a_model_is_replaced_whole_and_not_before_enough_steps():
     for number, (work, seconds) in enumerate(steps(REFIT_STEPS, 2.0), 1):
         refit.observe(work, seconds)
         assert (refit.latest is TRUTH) == (number < REFIT_STEPS)
+
+
+def test_slow_steps_are_not_waited_for_that_long():
+    refit, taken_s = Refit(TRUTH), 0.0
+    for work, seconds in steps(REFIT_STEPS, 50.0):
+        taken_s += seconds
+        refit.observe(work, seconds)
+        assert (refit.latest is TRUTH) == (taken_s < REFIT_S)
+        if taken_s >= REFIT_S:
+            break
+    assert taken_s < 2 * REFIT_S
 
 
 def test_in_the_background_the_same_models_come():
