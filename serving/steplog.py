@@ -13,8 +13,8 @@ from scheduler.latency import StepWork
 class StepRecord:
     """One engine iteration.
 
-    ``at_s`` is Unix time when scheduling of the step began; ``step_s`` is how long the engine
-    took for it (``None`` when it was idle before, so that the figure would mean nothing).
+    ``at_s`` is Unix time when scheduling of the step began; ``step_s`` is how long those who
+    are served waited for it (:class:`serving.vllm_timed.TimedScheduler`; ``None``: not known yet).
     ``prefills`` requests computed ``prefill_tokens`` prompt tokens in all, on top of
     ``prefill_context_tokens`` already cached ones; ``decodes`` requests
     computed one token each over ``context_tokens`` cached tokens in all. ``schedule_s`` is the

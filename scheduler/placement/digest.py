@@ -26,8 +26,8 @@ from scheduler.snapshot import Floats, Ints, Snapshot
 # Places in an engine's order a newcomer is tried at: 0, 1, 2, 4, ... and the end.
 PLACES = 12
 # Promises end in clumps, and token times are estimates: whether one request more crosses an edge
-# says little. What slower steps cost is read off tokens that are slower by this share at least.
-_SLOWER = 0.3
+# says little. What slower steps cost is a slope over tokens that are slower by this share.
+_SLOWER_BY = 0.3
 
 
 class Item(IntEnum):
@@ -137,18 +137,15 @@ def _costs(table, slots, stretch, values):  # type: ignore[no-untyped-def]
 
 
 def _slowdown(order: Ints, problem: SlotProblem, terms: Terms, values: Floats) -> float:
-    """``Item.SLOWDOWN``, by tokens slower by ``_SLOWER``, or by what one more like them adds.
+    """``Item.SLOWDOWN``; 0 where steps always take the same, whoever shares them.
 
     Who shares steps shares them with everybody: a slot may be free, and the promises of those
     beside it still break.
     """
-    tokens = max(float(problem.atoms.mean()), 1.0)
-    prefill_s = float(problem.facts[:, Fact.RESTART_S].mean()) / problem.stretch
     own_s = values[Item.DECODE_S] + float(problem.context.mean()) * values[Item.CONTEXT_S]
-    more_s = own_s + prefill_s / tokens
-    if more_s <= 0.0:
+    if own_s + float(problem.facts[:, Fact.RESTART_S].mean()) <= 0.0:
         return 0.0
-    more_s = max(more_s, _SLOWER * terms.token_s)
+    more_s = _SLOWER_BY * terms.token_s
     slower = Timetable.of(problem, terms._replace(token_s=terms.token_s + more_s))
     lost = values[Item.PLANNED] - _planned(order, slower, terms)
     return float(max(lost, 0.0) / more_s)
