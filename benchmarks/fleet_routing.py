@@ -1,12 +1,11 @@
 """Two real replicas under three routers: whose requests keep the most promises.
 
-python -m benchmarks.fleet_routing [--replicas 2] [--load 1.3] [--num-prompts 48] [--seeds 6]
+python -m benchmarks.fleet_routing [--replicas 2] [--load 1.3] [--num-prompts 96] [--seeds 8]
     [--rate RPS] --output FILE
 
 One fleet; of each seed the same requests under each router, in each seed in another order, so that
-neither the machine's hour nor who came first decides. ShareGPT test conversations, half code, half
-chat, one in six (drawn) a long batch job; answers as long as the model likes (256 tokens at most,
-sampled), the packaged predictor's forecasts, no prefix cache, since the same prompts come again.
+neither the machine's hour nor who came first decides. The requests are those of ``fleet_workload``;
+no prefix cache, since the same prompts come again.
 The load is unequal: each engine has a core, and a process that never rests shares the first one's
 (with two cores). ``--load 1`` is the rate at which the fleet answers while all its slots are taken;
 it is measured first. Differences are paired by seed.
@@ -29,71 +28,54 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-from benchmarks.switching_router import RULE, SwitchingRouter
-from scheduler.slo import Slo, SloClass
-from serving.bench.config import BenchConfig
+from benchmarks.fleet_workload import CLASSES, MODEL, FleetRequest, FleetWorkload
+from benchmarks.switching_router import FORECAST, RULE, SwitchingRouter
 from serving.bench.records import RequestRecord
 from serving.bench.replay import Replay, ReplayRequest
-from serving.bench.workload import bench_requests
 from serving.cluster.config import cluster_config
 from serving.cluster.connection import connect
 from serving.report.seeds import interval
-from serving.train import token_counter
 from serving.xargs import encode
 
-_MODEL = "smollm2"
-_CAP = 256
-CLASSES = {
-    "code": SloClass("code", Slo(e2e_s=24.0)),
-    "chat": SloClass("chat", Slo(ttft_s=4.0, tpot_s=0.2)),
-    "batch": SloClass("batch", Slo(e2e_s=240.0)),
-}
-_BATCH_SHARE = 1 / 6
 # Of each engine.
 _SLOTS = 16
 OURS = "slo"
 _ROUTERS = tuple(SwitchingRouter.rules)
 
 
-def requests_of(count: int, rate: float, seed: int, rule: str) -> list[ReplayRequest]:
-    """The requests of one seed, to be placed by this rule."""
-    config = BenchConfig(
-        policies=("fcfs",), model=_MODEL, num_prompts=count, request_rate=rate, seed=seed
-    )
-    found, _ = bench_requests(config, token_counter(_MODEL))
-    rng = np.random.default_rng(seed)
-    requests = []
-    for request in found:
-        name = "batch" if rng.random() < _BATCH_SHARE else request.slo_class
-        # A batch job is code or chat, too, by what it asks: only its promise is another.
-        xargs = encode(slo_class=request.slo_class, slo=CLASSES[name].slo)
-        requests.append(
-            ReplayRequest(
-                request_id=request.request_id,
-                arrival_s=request.arrival_s,
-                prompt=request.prompt,
-                slo_class=name,
-                prompt_tokens=request.prompt_tokens,
-                recorded_tokens=request.output_tokens,
-                max_tokens=_CAP,
-                force_length=False,
-                xargs={**xargs, RULE: rule},
-            )
+def replayable(requests: Sequence[FleetRequest], rule: str) -> list[ReplayRequest]:
+    """To be placed by this rule, and answered in as many tokens as recorded."""
+    return [
+        ReplayRequest(
+            request_id=request.asked.request_id,
+            arrival_s=request.asked.arrival_s,
+            prompt=request.asked.prompt,
+            slo_class=request.promised,
+            prompt_tokens=request.asked.prompt_tokens,
+            recorded_tokens=request.asked.output_tokens,
+            max_tokens=request.asked.output_tokens,
+            xargs={
+                # A batch job is code or chat, too, by what it asks: only its promise is another.
+                **encode(slo_class=request.asked.slo_class, slo=CLASSES[request.promised].slo),
+                RULE: rule,
+                FORECAST: request.lengths.to_floats(),
+            },
         )
-    return requests
+        for request in requests
+    ]
 
 
 def replayed(requests: Sequence[ReplayRequest], url: str, seed: int) -> Replay:
     """Send them and wait for all."""
     slos = {name: each.slo for name, each in CLASSES.items()}
-    replay = Replay(requests, url, _MODEL, slos, timeout_s=600.0, seed=seed)
+    replay = Replay(requests, url, MODEL, slos, timeout_s=600.0, seed=seed)
     asyncio.run(replay.run())
     return replay
 
 
-def full_rate(url: str, slots: int) -> float:
+def full_rate(url: str, workload: FleetWorkload, slots: int) -> float:
     """Requests a second that the fleet answers while all its slots are taken."""
-    requests = requests_of(4 * slots, 100.0, 1000, OURS)
+    requests = replayable(workload.requests(4 * slots, 100.0, 1000), OURS)
     at_once = [replace(request, arrival_s=0.0) for request in requests]
     return rate_while_full(replayed(at_once, url, 0).records, slots)
 
@@ -137,8 +119,8 @@ def main() -> None:
     )
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--load", type=float, default=1.3)
-    parser.add_argument("--num-prompts", type=int, default=48)
-    parser.add_argument("--seeds", type=int, default=6, choices=range(2, 100))
+    parser.add_argument("--num-prompts", type=int, default=96)
+    parser.add_argument("--seeds", type=int, default=8, choices=range(2, 100))
     parser.add_argument("--port", type=int, default=8127)
     parser.add_argument("--rate", type=float, help="requests/s at load 1, if it is known")
     parser.add_argument("--output", type=Path, required=True)
@@ -146,7 +128,7 @@ def main() -> None:
     os.environ.setdefault("SLOTWISE_DATABASE_URL", f"sqlite:///{a.output.resolve()}.db")
     config = cluster_config(
         {
-            "model": _MODEL,
+            "model": MODEL,
             "replicas": a.replicas,
             "accelerator": "cpu",
             "router": "benchmarks.switching_router:SwitchingRouter",
@@ -188,16 +170,17 @@ def _engines() -> list[psutil.Process]:
 
 def measured(url: str, a: argparse.Namespace) -> None:
     """All runs, written down after each seed, from the second on."""
+    workload = FleetWorkload.packaged()
     # Every engine learns its step times first.
-    full_rate(url, 2 * a.replicas)
-    rate = a.rate or full_rate(url, _SLOTS * a.replicas)
+    full_rate(url, workload, 2 * a.replicas)
+    rate = a.rate or full_rate(url, workload, _SLOTS * a.replicas)
     print(f"{rate:.3f} requests/s kept full", flush=True)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in _ROUTERS}
     for seed in range(a.seeds):
         orders = list(permutations(_ROUTERS))
+        requests = workload.requests(a.num_prompts, a.load * rate, seed)
         for name in orders[seed % len(orders)]:
-            requests = requests_of(a.num_prompts, a.load * rate, seed, name)
-            found[name].append(figures(replayed(requests, url, seed).records))
+            found[name].append(figures(replayed(replayable(requests, name), url, seed).records))
             print(name, seed, json.dumps(found[name][-1]), flush=True)
         if seed:
             document = {

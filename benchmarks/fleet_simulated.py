@@ -3,11 +3,10 @@
 python -m benchmarks.fleet_simulated [--profile benchmarks/results/cpu-profile.json] [--load 1.3]
     [--num-prompts 120] [--seeds 10] --output FILE
 
-The same requests and rules, and ours without what slower steps cost. Answers are as long as
-recorded, forecasts log-normal noise of sigma 0.5 around that, engines those of a recorded profile
-(one core, SmolLM2-135M), alike or one half as fast. Promises are those of ``fleet_routing`` times
-``tightness``. ``power-of-two`` is the shorter queue, as it is of two. The weight ``crowding``, and
-how uncertain steps are taken to be, were chosen on seeds 50 to 61.
+The same requests and rules, and ours without what slower steps cost. Engines are those of a
+recorded profile (one core, SmolLM2-135M), alike or one half as fast. Promises are those of
+``fleet_workload`` times ``tightness``. ``power-of-two`` is the shorter queue, as it is of two. The
+weight ``crowding``, and how uncertain steps are taken to be, were chosen on seeds 50 to 61.
 """
 
 import argparse
@@ -19,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fleet_routing import CLASSES, OURS, rate_while_full, requests_of
+from benchmarks.fleet_routing import OURS, rate_while_full
+from benchmarks.fleet_workload import CLASSES, FleetWorkload
 from scheduler.placement.config import PlacementConfig
 from scheduler.registry import PolicyName
 from scheduler.simulator.placement import LeastRequests, Placement, RoundRobin, SloGain
@@ -30,10 +30,8 @@ from scheduler.warmup import warm_up_placement
 from serving.bench.records import RequestRecord
 from serving.report.seeds import interval
 from serving.simulate.engines import run_policy
-from serving.simulate.forecast import Length, from_noise
 
 _POLICY = PolicyName.parse("slotwise")
-_SIGMA = 0.5
 _TIGHTNESS = (0.6, 0.8, 1.0)
 
 
@@ -51,6 +49,7 @@ def placements() -> dict[str, Placement]:
 class Scenario:
     """Engines, and promises so many times as long as those of real ones."""
 
+    workload: FleetWorkload
     profiles: tuple[EngineProfile, ...]
     tightness: float
 
@@ -68,21 +67,17 @@ class Scenario:
 
     def requests(self, rate: float, count: int, seed: int) -> list[SimRequest]:
         """Of one seed."""
-        found = requests_of(count, rate, seed, OURS)
-        lengths = [Length(r.slo_class, min(r.recorded_tokens, r.max_tokens)) for r in found]
-        told = from_noise(lengths, _SIGMA, np.random.default_rng((seed, 1)))
         return [
             SimRequest(
-                request_id=each.request_id,
-                arrival_s=each.arrival_s,
-                prompt_tokens=each.prompt_tokens,
-                output_tokens=length.output_tokens,
-                slo=self._slo(CLASSES[each.slo_class].slo),
-                lengths=forecast,
-                slo_class=each.slo_class,
-                max_tokens=each.max_tokens,
+                request_id=each.asked.request_id,
+                arrival_s=each.asked.arrival_s,
+                prompt_tokens=each.asked.prompt_tokens,
+                output_tokens=each.asked.output_tokens,
+                slo=self._slo(CLASSES[each.promised].slo),
+                lengths=each.lengths,
+                slo_class=each.promised,
             )
-            for each, length, forecast in zip(found, lengths, told, strict=True)
+            for each in self.workload.requests(count, rate, seed)
         ]
 
     def _slo(self, slo: Slo) -> Slo:
@@ -127,12 +122,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     a = parser.parse_args()
     warm_up_placement()
+    workload = FleetWorkload.packaged()
     whole, half = load_profile(a.profile), load_profile(f"{a.profile}/2")
     scenarios = []
     for profiles in ((whole, whole), (half, whole)):
-        rate = a.load * Scenario(profiles, 1.0).full_rate()
+        rate = a.load * Scenario(workload, profiles, 1.0).full_rate()
         for tightness in _TIGHTNESS:
-            scenarios.append(measured(Scenario(profiles, tightness), rate, a))
+            scenarios.append(measured(Scenario(workload, profiles, tightness), rate, a))
             print(json.dumps(scenarios[-1]), flush=True)
     document = {"config": {**vars(a), "output": a.output.name}, "scenarios": scenarios}
     a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
