@@ -191,6 +191,13 @@ async def both_known(fleet, client):
     pytest.fail("the router did not get to know both replicas")
 
 
+def counted(fleet):
+    """Requests sent to replicas, and those sent anew."""
+    found = fleet.metrics()
+    sent = sum(v for k, v in found.items() if k.startswith("slotwise_router_requests_total"))
+    return sent, found['slotwise_replaced_requests_total{ingress="0"}']
+
+
 async def busiest(replicas):
     """Whose engine works: the other may have nothing to lose."""
 
@@ -206,6 +213,7 @@ async def busiest(replicas):
 async def test_a_replica_killed_in_mid_stream_costs_only_its_streams(fleet):
     async with httpx.AsyncClient(base_url=fleet.url, timeout=300, trust_env=False) as client:
         await both_known(fleet, client)
+        sent, replaced = counted(fleet)
         # Not in turn: so are the replicas.
         streams = [asyncio.create_task(streamed(client, n)) for n in range(6)]
         wholes = [asyncio.create_task(whole(client, n)) for n in range(6, 12)]
@@ -219,7 +227,9 @@ async def test_a_replica_killed_in_mid_stream_costs_only_its_streams(fleet):
     assert all(done for _, _, done in pieces)
     assert all(error["code"] == 503 and tokens < TOKENS for tokens, error, _ in broken)
     assert [tokens for tokens, _, _ in kept] == [TOKENS] * len(kept)
-    assert fleet.metrics()['slotwise_replaced_requests_total{ingress="0"}'] >= 1
+    # Sent again is who was counted as placed anew, nobody else.
+    sent_after, replaced_after = counted(fleet)
+    assert sent_after - sent == 12 + replaced_after - replaced, (broken, kept)
 
 
 async def test_the_board_killed_costs_nothing(fleet):
