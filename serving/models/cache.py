@@ -20,10 +20,9 @@ def cache_home() -> Path:
     return root / "slotwise" / "models"
 
 
-def ensure(folder: Path, *, source: str | None, build: Build, verify: bool = False) -> Path:
+def ensure(folder: Path, *, source: str, build: Build, verify: bool = False) -> Path:
     """Return ``folder``, built by ``build`` unless it is whole and made from ``source``.
 
-    ``source`` is ``None`` when what it was made from is gone: any whole folder will do then.
     ``build`` fills an empty folder beside it, which is renamed when it is done. Of several
     processes one builds and the others wait for it.
     """
@@ -32,14 +31,14 @@ def ensure(folder: Path, *, source: str | None, build: Build, verify: bool = Fal
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         if not usable(folder, source=source, verify=verify):
-            _rebuild(folder, source=source or "unknown", build=build)
+            _rebuild(folder, source=source, build=build)
     return folder
 
 
-def usable(folder: Path, *, source: str | None, verify: bool = False) -> bool:
+def usable(folder: Path, *, source: str, verify: bool = False) -> bool:
     """Whether the folder is whole and up to date. Quick: sizes and times, hashes only in doubt."""
     found = manifest.read(folder)
-    if found is None or (source is not None and found.source != source):
+    if found is None or found.source != source:
         return False
     if not found.intact(folder, verify=verify):
         return False

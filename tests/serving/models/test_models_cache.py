@@ -37,7 +37,7 @@ def builder() -> Builder:
     return Builder()
 
 
-def ensure(folder: Path, builder: Builder, *, source: str | None = SOURCE, verify: bool = False):
+def ensure(folder: Path, builder: Builder, *, source: str = SOURCE, verify: bool = False):
     return cache.ensure(folder, source=source, build=builder, verify=verify)
 
 
@@ -109,12 +109,6 @@ def test_another_version_is_built_anew(folder: Path, builder: Builder) -> None:
     ensure(folder, builder)
     ensure(folder, builder, source="package 2.0")
     assert builder.calls == 2
-
-
-def test_a_whole_folder_outlives_its_package(folder: Path, builder: Builder) -> None:
-    ensure(folder, builder)
-    ensure(folder, builder, source=None)
-    assert builder.calls == 1
 
 
 @pytest.mark.parametrize(

