@@ -37,7 +37,7 @@ class Plan:
 class StepDecision:
     """What the engine does in this iteration.
 
-    ``order``: handles of all waiting requests, first served first. ``running``: handles of
+    ``order``: handles of the waiting requests, first served first. ``running``: handles of
     running requests in the order in which they are given tokens, and from its end memory is
     taken; ``None`` leaves the engine's order, and those not named come last. ``preempt``: running
     requests that give up their slot now and join the waiting (they must stand in ``order``
@@ -46,6 +46,8 @@ class StepDecision:
     ``relegated``: waiting requests that stand behind all others because their promise cannot
     be kept any more; they are served when nothing else wants the engine.
     ``token_budget``: tokens this step may compute; ``None`` leaves the engine's own limit.
+    ``shortlisted``: the policy was shown a part of a long queue. Waiting requests that ``order``
+    does not name stay out of this step, whatever room there is. Else they come last.
     ``stands``: whether the answer is good until somebody comes or goes, or a second has passed;
     else the policy is asked again before the next step.
     """
@@ -56,6 +58,7 @@ class StepDecision:
     relegated: Ints = field(default_factory=no_handles)
     running: Ints | None = None
     token_budget: int | None = None
+    shortlisted: bool = False
     stands: bool = True
 
     def same_queue(self, other: "StepDecision | None") -> bool:
@@ -64,6 +67,7 @@ class StepDecision:
             other is not None
             and self.order is other.order
             and self.held is other.held
+            and self.shortlisted == other.shortlisted
             and not len(self.preempt)
             and not len(other.preempt)
         )

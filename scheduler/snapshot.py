@@ -34,6 +34,7 @@ class Column(IntEnum):
     CLASS_INDEX = 10
     PREEMPTIONS = 11
     MAX_TOKENS = 12
+    LAST_TOKEN_S = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,10 @@ class RequestTable:
 
     ``handle`` is the small integer by which the tracker and every decision name a request; it
     is also the request's row in :class:`LengthTable`. Times are seconds on the engine's
-    monotonic clock. A missing SLO target is ``inf``; ``first_token_s`` is ``nan`` until the
-    first token. ``prefill_left`` counts the tokens to compute before the next token can come
-    out: of the prompt, and after a preemption of the tokens generated so far as well.
+    monotonic clock. A missing SLO target is ``inf``; ``first_token_s`` and
+    ``last_token_s`` are ``nan`` until the first token. ``prefill_left`` counts the tokens to
+    compute before the next token can come out: of the prompt, and after a preemption of the tokens
+    generated so far as well.
     """
 
     values: Floats
@@ -85,6 +87,11 @@ class RequestTable:
     def first_token_s(self) -> Floats:
         """float64[n], ``nan`` before the first token."""
         return self._column(Column.FIRST_TOKEN_S)
+
+    @property
+    def last_token_s(self) -> Floats:
+        """float64[n], when the latest token came out; ``nan`` before the first, or not known."""
+        return self._column(Column.LAST_TOKEN_S)
 
     @property
     def ttft_s(self) -> Floats:
@@ -149,7 +156,7 @@ class Snapshot:
 
     ``version`` rises with each change that can make a plan stale (arrival, finish, abort,
     preemption), not with each token. ``waiting`` is in arrival order, ``running`` in the
-    engine's order.
+    engine's order. Of a long queue ``waiting`` is a shortlist; ``left_out`` counts the others.
     """
 
     now_s: float
@@ -160,3 +167,4 @@ class Snapshot:
     limits: Limits
     kv_tokens_free: int
     latency: "StepLatency"
+    left_out: int = 0

@@ -25,13 +25,18 @@ class PlannedRequestQueue(RequestQueue):  # type: ignore[misc]
         self._next: deque[Request] = deque()
         self._known: set[str] = set()
         self._order: Iterator[Request] = iter(())
+        self._shortlisted = False
 
-    def arrange(self, order: Iterable[Request], held: Iterable[str]) -> None:
+    def arrange(
+        self, order: Iterable[Request], held: Iterable[str], *, shortlisted: bool = False
+    ) -> None:
         """Put the queue in order, read lazily; requests that are not named come last.
 
-        ``order`` may name some that wait no more. ``held`` are ids. Cost: O(held).
+        Of a ``shortlisted`` order they are held. ``order`` may name some that wait no more.
+        ``held`` are ids. Cost: O(held).
         """
         self._order = iter(order)
+        self._shortlisted = shortlisted
         self._held = set(held)
         self._next.clear()
         self._known.clear()
@@ -103,6 +108,8 @@ class PlannedRequestQueue(RequestQueue):  # type: ignore[misc]
 
     def _look_at_unnamed(self) -> bool:
         """Take those whom the order, read to its end, did not name; whether there are any."""
+        if self._shortlisted:
+            return False
         rest = [each for name, each in self._waiting.items() if self._can_come(name)]
         self._next.extend(rest)
         self._known.update(each.request_id for each in rest)

@@ -36,6 +36,9 @@ from serving.xargs import decode
 
 logger = logging.getLogger(__name__)
 
+# Requests of an order that are looked up at once.
+_PIECE = 256
+
 
 class SlotwiseScheduler(TimedScheduler):
     """vLLM's asynchronous scheduler, told by a Slotwise policy who comes next.
@@ -197,7 +200,9 @@ class SlotwiseScheduler(TimedScheduler):
         self.driver.tracker.arrived(
             Arrival(
                 request_id=request.request_id,
-                arrival_s=time.monotonic() - max(time.time() - request.arrival_time, 0.0),
+                # `request.arrival_time` is the wall clock of another process, maybe of another
+                # machine: a difference between two clocks is nobody's age.
+                arrival_s=time.monotonic(),
                 prompt_tokens=request.num_prompt_tokens,
                 max_tokens=request.max_tokens,
                 slo=hints.slo or slo_class.slo,
@@ -294,14 +299,19 @@ class SlotwiseScheduler(TimedScheduler):
         self.waiting.arrange(
             self._in_order(decision.order),
             [*ids(decision.held), *ids(decision.preempt)],
+            shortlisted=decision.shortlisted,
         )
 
     def _in_order(self, order: Ints) -> Iterator[Request]:
-        """Those still there; whoever ended since the decision is left out."""
-        for handle in order.tolist():
-            request_id = self.driver.tracker.find(handle)
-            if request_id is not None:
-                yield self.requests[request_id]
+        """Those still there; whoever ended since the decision is left out.
+
+        Read in pieces: a step admits few, and to make a list of a long queue costs milliseconds.
+        """
+        for start in range(0, len(order), _PIECE):
+            for handle in order[start : start + _PIECE].tolist():
+                request_id = self.driver.tracker.find(handle)
+                if request_id is not None:
+                    yield self.requests[request_id]
 
     def _request(self, handle: int) -> Request:
         return self.requests[self.driver.tracker.request_id(handle)]

@@ -209,6 +209,7 @@ class SimulatedEngine:
                 self._number[decision.order],
                 self._number[held],
                 np.zeros(len(self._requests), dtype=np.uint8),
+                decision.shortlisted,
             )
         if decision.running is not None and decision is not self._applied:
             mark = np.zeros(len(self._requests), dtype=np.uint8)
@@ -232,6 +233,7 @@ class SimulatedEngine:
                 prefill_left=state.prompt[some] + state.generated[some] - state.computed[some],
                 generated=state.generated[some],
                 first_token_s=state.first_token_s[some],
+                at_s=self.now_s,
             )
         for number in preempted.tolist():
             tracker.preempted(requests[number].request_id)
@@ -312,8 +314,11 @@ def _reorder(state, order, mark):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _arrange(state, order, held, mark):  # type: ignore[no-untyped-def]
-    """Order the queue: the decided, then the unnamed as they stood, then the held."""
+def _arrange(state, order, held, mark, shortlisted):  # type: ignore[no-untyped-def]
+    """Order the queue: the decided, then the unnamed as they stood, then the held.
+
+    Of a shortlist the unnamed are held, too.
+    """
     waiting = state.counts[_WAITING]
     before = state.queue[:waiting].copy()
     mark[before] = 1
@@ -329,6 +334,8 @@ def _arrange(state, order, held, mark):  # type: ignore[no-untyped-def]
             mark[number] = 2
             state.queue[first] = number
             first += 1
+    if shortlisted:
+        last = first
     for number in before:
         if mark[number] == 1:
             state.queue[first] = number

@@ -78,6 +78,7 @@ def values_of(
         Column.PRIORITY: [_priority(r, c) for r, c in zip(requests, classes, strict=True)],
         Column.PREEMPTIONS: [r.preemptions for r in requests],
         Column.MAX_TOKENS: [r.max_tokens for r in requests],
+        Column.LAST_TOKEN_S: [np.nan] * len(requests),
     }
     for column, content in columns.items():
         values[column] = content

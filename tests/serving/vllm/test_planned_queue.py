@@ -165,3 +165,15 @@ def test_it_is_a_plain_list_put_in_order(done):
             named = [name for name in last_order if name in there and name not in out]
             open_ = [*named, *(name for name in came if name not in [*named, *held])]
         assert len(queue) == len(open_) + len(held)
+
+
+def test_of_a_shortlist_the_others_are_held_until_the_next_order(abcd):
+    queue, by_name = abcd
+    queue.arrange([by_name["c"]], [], shortlisted=True)
+    queue.add_request(Named("e"))
+    assert queue.pop_request() is by_name["c"]
+    assert not queue
+    assert len(queue) == 4
+    assert sorted(names(queue)) == ["a", "b", "d", "e"]
+    queue.arrange([by_name["d"]], [])
+    assert names(queue) == "dabe"

@@ -1,5 +1,6 @@
 """A request that waits in vain is ended, if it may be, and the front end hears of it."""
 
+import time
 from collections import deque
 
 import pytest
@@ -76,3 +77,34 @@ def test_shadow_sheds_nobody(listening):
     scheduler = listening(mode="shadow")
     scheduler.add_request(request("lost"))
     assert reported(scheduler) == {"lost": None}
+
+
+@pytest.mark.parametrize("skew_s", [-3600.0, 3600.0])
+def test_the_clock_of_another_machine_ages_and_sheds_nobody(listening, skew_s):
+    scheduler = listening()
+    late = request("ours", slo=Slo(ttft_s=600.0))
+    late.arrival_time = time.time() + skew_s
+    before_s = time.monotonic()
+    scheduler.add_request(late)
+    seen = scheduler.driver.snapshot(now_s=time.monotonic()).waiting
+    assert before_s <= seen.arrival_s[0] <= time.monotonic()
+    assert reported(scheduler) == {"ours": None}
+
+
+def test_of_a_long_queue_a_piece_is_looked_at_at_a_time_and_newcomers_at_once(
+    listening, monkeypatch
+):
+    monkeypatch.setattr("serving.vllm_shedding._PIECE", 2)
+    scheduler = listening()
+    in_time = Slo(ttft_s=1e6)
+    for name in "abcd":
+        scheduler.add_request(request(name, slo=in_time))
+    shedding, driver, now_s = scheduler._shedding, scheduler.driver, time.monotonic()
+    assert shedding.lost(driver, now_s) == []
+    later_s = now_s + 2e6
+    assert shedding.lost(driver, later_s) == ["c", "d"]
+    assert shedding.lost(driver, later_s + 0.01) == []
+    scheduler.add_request(request("e"))
+    assert shedding.lost(driver, later_s + 0.02) == ["e"]
+    assert shedding.lost(driver, later_s + 0.2) == ["e"]
+    assert shedding.lost(driver, later_s + 0.4) == ["a", "b"]

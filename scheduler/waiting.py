@@ -1,0 +1,100 @@
+"""Who waits, in arrival order, kept up to date at a cost that hardly grows with the queue."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numba import njit
+
+from scheduler.snapshot import Floats, Ints
+
+# What an entry of `_mark` says of a handle.
+_GONE, _PLACED, _JOINED = 0, 1, 2
+
+
+class WaitingLine:
+    """A set of handles and their arrival order.
+
+    Joining and leaving cost O(1). :meth:`order` merges who joined since the last call into the
+    order of before and drops who left, in one compiled pass: 1 ns for each who waits.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._members: set[int] = set()
+        self._mark = np.zeros(capacity, dtype=np.int8)
+        self._joined: list[int] = []
+        self._order: Ints = np.empty(0, dtype=np.int64)
+        self._changed = False
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, handle: int) -> bool:
+        return handle in self._members
+
+    def add(self, handle: int) -> None:
+        """Let a request join; its place is that of its arrival."""
+        self._members.add(handle)
+        self._mark[handle] = _JOINED
+        self._joined.append(handle)
+        self._changed = True
+
+    def update(self, handles: Iterable[int]) -> None:
+        """Let several join."""
+        for handle in handles:
+            self.add(handle)
+
+    def discard(self, handle: int) -> None:
+        """Let a request go; one that does not wait is ignored."""
+        if handle in self._members:
+            self._members.discard(handle)
+            self._mark[handle] = _GONE
+            self._changed = True
+
+    def grow(self, capacity: int) -> None:
+        """Make room for handles below ``capacity``."""
+        grown = np.zeros(capacity, dtype=np.int8)
+        grown[: len(self._mark)] = self._mark
+        self._mark = grown
+
+    def order(self, arrival_s: Floats) -> Ints:
+        """Handles by ascending ``arrival_s[handle]``, ties in the order in which they joined.
+
+        The array is not changed afterwards: a later call returns another one if somebody came or
+        went.
+        """
+        if self._changed:
+            joined = np.array(self._joined, dtype=np.int64)
+            self._order = _merged(self._order, joined, self._mark, arrival_s)
+            self._joined, self._changed = [], False
+        return self._order
+
+
+# Compiled although numpy could do it: numpy lets go of the interpreter lock, and getting it back
+# from a busy I/O thread has cost a step up to 4 ms.
+@njit(cache=True)
+def _merged(before, joined, mark, arrival_s):  # type: ignore[no-untyped-def]
+    """The order of those in ``before`` that are still there and of those that joined."""
+    new = np.empty(len(joined), np.int64)
+    count = 0
+    for handle in joined:
+        # Who left again is gone; who left and came back stands here once.
+        if mark[handle] == _JOINED:
+            mark[handle] = _GONE
+            new[count] = handle
+            count += 1
+    new = new[:count]
+    new = new[np.argsort(arrival_s[new], kind="mergesort")]
+    order = np.empty(len(before) + count, np.int64)
+    at = k = 0
+    for handle in before:
+        if mark[handle] != _PLACED:
+            continue
+        while k < count and arrival_s[new[k]] < arrival_s[handle]:
+            order[at] = new[k]
+            at += 1
+            k += 1
+        order[at] = handle
+        at += 1
+    order[at : at + count - k] = new[k:]
+    mark[new] = _PLACED
+    return order[: at + count - k].copy()
