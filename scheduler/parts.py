@@ -1,4 +1,8 @@
-"""Names of policies with some of their parts only, for ablations: ``slotwise[due+newcomers]``."""
+"""Variants of policies, by name.
+
+``slotwise[due+newcomers]`` has some of its parts only, for ablations; ``qoserve@256`` computes at
+most 256 tokens a step.
+"""
 
 from collections.abc import Sequence
 
@@ -8,6 +12,21 @@ from predictor.errors import UnknownPolicyError
 def base_of(name: str) -> str:
     """The policy's name without its parts."""
     return name.partition("[")[0]
+
+
+def split_limit(name: str) -> tuple[str, int | None]:
+    """A name without its step limit, and the limit in tokens; ``None`` without one.
+
+    Raises ``UnknownPolicyError`` for a limit that is no whole number from 1 on.
+    """
+    rest, at, limit = name.partition("@")
+    if not at:
+        return name, None
+    if not (limit.isascii() and limit.isdigit() and int(limit) > 0):
+        raise UnknownPolicyError(
+            f"policy {name!r}: its step limit {limit!r} is no number of tokens; write {rest}@256"
+        )
+    return rest, int(limit)
 
 
 def parts_on(name: str, known: Sequence[str]) -> dict[str, bool]:

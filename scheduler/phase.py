@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from scheduler.snapshot import Column
+from scheduler.snapshot import Column, Floats
 
 _PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
 _PREEMPTIONS = int(Column.PREEMPTIONS)
@@ -17,3 +17,16 @@ def is_prefilling(request):  # type: ignore[no-untyped-def]
     """
     begun = request[_GENERATED] > 0.0 and request[_PREEMPTIONS] == 0.0
     return request[_PREFILL_LEFT] > 1.0 and not begun
+
+
+def count_decodes(running: Floats) -> int:
+    """How many of the running, float64[len(Column), n], have no prompt to compute."""
+    return int(_count_decodes(running))
+
+
+@njit(cache=True)
+def _count_decodes(running):  # type: ignore[no-untyped-def]
+    decodes = 0
+    for i in range(running.shape[1]):
+        decodes += not is_prefilling(running[:, i])
+    return decodes

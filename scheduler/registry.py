@@ -8,7 +8,7 @@ from math import inf
 
 from predictor.errors import UnknownPolicyError
 from scheduler.annealing import AnnealConfig
-from scheduler.parts import base_of
+from scheduler.parts import base_of, split_limit
 from scheduler.policies import ordered
 from scheduler.policies.anneal_paper import AnnealPaperPolicy
 from scheduler.policies.past_future import PastFuturePolicy
@@ -16,7 +16,9 @@ from scheduler.policies.qoserve import QoServePolicy
 from scheduler.policies.sarathi_edf import SarathiEdfPolicy
 from scheduler.policies.slidingserve import SlidingServePolicy
 from scheduler.policies.slotwise import SlotwisePolicy
+from scheduler.policies.step_limit import StepLimited
 from scheduler.policy import Policy
+from scheduler.sliding.config import SlidingConfig
 from scheduler.sliding.parts import SlidingParts
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.parts import SlotParts
@@ -53,25 +55,35 @@ _REPEATABLE = SlotConfig(time_box_s=inf, max_moves=128)
 
 @dataclass(frozen=True, slots=True)
 class PolicyName:
-    """A name as users write it: ``base`` is the policy; an ``oracle`` is told true lengths."""
+    """A name as users write it: ``base`` is the policy; an ``oracle`` is told true lengths.
+
+    ``base`` may name parts and a step limit: ``slidingserve[chunker+sorter]@256``.
+    """
 
     full: str
     base: str
     oracle: bool
+
+    @property
+    def rule(self) -> str:
+        """The policy without its step limit."""
+        return split_limit(self.base)[0]
 
     @classmethod
     def parse(cls, name: str) -> "PolicyName":
         """Split off ``-oracle`` and check the base; raises :class:`UnknownPolicyError`."""
         oracle = name.endswith(ORACLE_SUFFIX)
         base = name.removesuffix(ORACLE_SUFFIX)
-        if base_of(base) in _PARTED:
-            _PARTED[base_of(base)](base)
-        elif base not in _FACTORIES:
-            near = difflib.get_close_matches(base, policy_names(), n=1)
+        rule, _ = split_limit(base)
+        if base_of(rule) in _PARTED:
+            _PARTED[base_of(rule)](rule)
+        elif rule not in _FACTORIES:
+            near = difflib.get_close_matches(rule, policy_names(), n=1)
             hint = f"did you mean {near[0]!r}?" if near else "choose a known one."
             raise UnknownPolicyError(
                 f"unknown policy {name!r}: {hint} Known: {', '.join(policy_names())}; "
-                f"the suffix {ORACLE_SUFFIX} gives a policy the true lengths"
+                f"the suffix {ORACLE_SUFFIX} gives a policy the true lengths, @256 after a name "
+                "limits its steps to so many tokens"
             )
         return cls(full=name, base=base, oracle=oracle)
 
@@ -86,11 +98,20 @@ def create_policy(name: str, *, repeatable: bool = False) -> Policy:
 
     ``repeatable``: searches end after a fixed number of moves instead of at their time box.
     """
-    base = PolicyName.parse(name).base
-    if base_of(base) == SlidingParts.base:
-        return SlidingServePolicy(parts=SlidingParts.parse(base))
-    if base_of(base) == SlotParts.base:
-        return SlotwisePolicy(_REPEATABLE if repeatable else None, parts=SlotParts.parse(base))
-    if repeatable and base == "anneal-paper":
+    rule, tokens = split_limit(PolicyName.parse(name).base)
+    policy = _create(rule, tokens, repeatable=repeatable)
+    return policy if tokens is None else StepLimited(policy, tokens)
+
+
+def _create(rule: str, tokens: int | None, *, repeatable: bool) -> Policy:
+    """The policy without its limit of ``tokens``, which is the chunk of those with a fixed one."""
+    if base_of(rule) == SlidingParts.base:
+        config = SlidingConfig() if tokens is None else SlidingConfig(fixed_tokens=tokens)
+        return SlidingServePolicy(config, parts=SlidingParts.parse(rule))
+    if base_of(rule) == SlotParts.base:
+        return SlotwisePolicy(_REPEATABLE if repeatable else None, parts=SlotParts.parse(rule))
+    if rule == "sarathi-edf" and tokens is not None:
+        return SarathiEdfPolicy(token_budget=tokens)
+    if repeatable and rule == "anneal-paper":
         return AnnealPaperPolicy(config=AnnealConfig.paper())
-    return _FACTORIES[base]()
+    return _FACTORIES[rule]()

@@ -46,7 +46,7 @@ def by_expected_length(snapshot: Snapshot) -> Floats:
 
 
 def by_deadline(snapshot: Snapshot) -> Floats:
-    """Earliest deadline first: TTFT deadline of chat, end-to-end deadline of the others."""
+    """Earliest deadline first, as :func:`deadline_s` has it."""
     return deadline_s(snapshot.waiting)
 
 
@@ -88,8 +88,17 @@ def by_share_used(snapshot: Snapshot) -> Floats:
 
 
 def deadline_s(table: RequestTable) -> Floats:
-    """float64[n]: the first deadline a request still has; ``inf`` without a promise."""
-    return np.asarray(table.arrival_s + np.minimum(_pending_ttft_s(table), table.e2e_s))
+    """float64[n]: the first deadline a request still has; ``inf`` without a promise.
+
+    The end-to-end deadline, or that of its next token if it is earlier: the first is due by TTFT,
+    and after a preemption the next one by TPOT from the first on.
+    """
+    generated = table.generated
+    streams = generated > 0.0
+    first_s = np.where(streams, table.first_token_s, table.arrival_s)
+    between_s = np.where(streams, table.tpot_s, table.ttft_s)
+    next_s = first_s + between_s * np.maximum(generated, 1.0)
+    return np.asarray(np.minimum(next_s, table.arrival_s + table.e2e_s))
 
 
 def full_batch_token_s(snapshot: Snapshot) -> float:

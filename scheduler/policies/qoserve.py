@@ -2,13 +2,15 @@
 
 Three parts. *Hybrid priority*: the TTFT deadline plus ``alpha_s`` for each prompt token left.
 *Dynamic chunking*: the step's token budget is the largest that leaves every running stream its
-next token in time. *Eager relegation*: whoever cannot have its first token in time any more, at
-the prefill throughput of late, stands behind everybody. Constants are those of the published
-code (a fork of Sarathi-Serve's scheduler), and so is the floor of 128 tokens a step: without it
-one late stream keeps everybody out until it ends. Unlike there, tokens of a stream are due from
-its first token on, as TPOT is measured; chunks are exact to the token instead of from a list;
-and who is relegated may come back when the engine turns out faster. What cannot be had here: an
-engine goes on with a prefill that has begun before it admits another, where Niyama chooses anew.
+next token in time. *Eager relegation*: a prefill that cannot finish in time any more, at the
+recent prefill throughput, stands behind all others. Priority and relegation choose anew in each
+step among the prefills that have begun and those that wait.
+
+Constants are those of the published code (a fork of Sarathi-Serve's scheduler), and so is the
+floor of 128 tokens a step: without it one late stream keeps everybody out until it ends. Unlike
+there, tokens of a stream are due from its first token on, as TPOT is measured; chunks are exact to
+the token instead of from a list; and a relegated prefill returns when the engine turns out faster.
+The largest chunk, 2,552 there, is the engine's limit, or the limit in the name: ``qoserve@256``.
 """
 
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from scheduler.decision import Plan, StepDecision
 from scheduler.lengths import expected_remaining
 from scheduler.phase import is_prefilling
 from scheduler.policies.ordered import full_batch_token_s
+from scheduler.policies.prefill_turns import prefills_of, step_in_order
 from scheduler.policies.throughput import PrefillThroughput
 from scheduler.snapshot import Column, Floats, RequestTable, Snapshot
 
@@ -37,7 +40,8 @@ class QoServeConfig:
     the output assumed of every request. ``margin``: predicted step times are taken so many times
     as long. ``tokens_per_s``, ``decay``: the prefill throughput at the start, and its weight
     against a new observation. ``least_tokens``: budget of a step, decodes included, however
-    little slack there is.
+    little slack there is. ``yield_share``: begun prefills sit out for waiting ones that fill such
+    a share of what decodes leave.
     """
 
     alpha_s: float = 0.008
@@ -46,6 +50,7 @@ class QoServeConfig:
     tokens_per_s: float = 8500.0
     decay: float = 0.995
     least_tokens: int = 128
+    yield_share: float = 0.0
 
 
 class QoServePolicy:
@@ -67,23 +72,24 @@ class QoServePolicy:
         return None
 
     def step(self, snapshot: Snapshot, plan: Plan | None) -> StepDecision:  # noqa: ARG002
-        """Order the waiting, relegate the late, and size the chunk."""
+        """Order begun and waiting prefills, relegate the late, and size the chunk."""
         self._throughput.observe(snapshot)
-        waiting, token_s = snapshot.waiting, full_batch_token_s(snapshot)
+        prefills, token_s = prefills_of(snapshot), full_batch_token_s(snapshot)
         order, served = _ranked(
-            waiting.values,
-            self._remaining(waiting, snapshot),
+            prefills.values,
+            self._remaining(RequestTable(prefills.values), snapshot),
             token_s,
             snapshot.now_s,
             self._throughput.tokens_per_s,
             self._config.alpha_s,
         )
-        handles = waiting.handle[order]
-        return StepDecision(
-            order=handles,
-            relegated=handles[served:],
-            token_budget=self._token_budget(snapshot, token_s),
-            stands=False,
+        return step_in_order(
+            snapshot,
+            prefills,
+            order,
+            budget=self._token_budget(snapshot, token_s),
+            relegated=order[served:],
+            yield_share=self._config.yield_share,
         )
 
     def _token_budget(self, snapshot: Snapshot, token_s: float) -> int:
@@ -109,7 +115,7 @@ class QoServePolicy:
 
 @njit(cache=True)
 def _ranked(values, remaining, token_s, now_s, tokens_per_s, alpha_s):  # type: ignore[no-untyped-def]
-    """Places of the waiting, first served first, and how many of them are not relegated."""
+    """Places of the prefills, first served first, and how many of them are not relegated."""
     n = values.shape[1]
     key, late = np.empty(n), np.zeros(n, dtype=np.bool_)
     for i in range(n):

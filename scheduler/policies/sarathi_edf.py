@@ -2,25 +2,28 @@
 
 from dataclasses import dataclass
 
-from scheduler.decision import Plan, StepDecision
-from scheduler.policies.ordered import OrderedPolicy, by_deadline
-from scheduler.snapshot import Snapshot
+import numpy as np
 
-_DEADLINE_ORDER = OrderedPolicy(name="edf", key=by_deadline)
+from scheduler.decision import Plan, StepDecision
+from scheduler.policies.ordered import deadline_s
+from scheduler.policies.prefill_turns import prefills_of, step_in_order
+from scheduler.snapshot import RequestTable, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class SarathiEdfPolicy:
-    """Serves the waiting by deadline, every step within the same token budget.
+    """Computes prefills by deadline, every step within the same token budget.
 
     Sarathi-Serve gives each step ``token_budget`` tokens, first to the decodes, the rest to one
-    or more prefills in chunks, so that no prompt stalls the decodes; the engine allots in that
-    order anyway. The paper admits by arrival; here the order of the waiting is that of ``edf``,
-    as Niyama (arXiv 2503.22562) compares itself with it. The budget never falls below one token
-    for each slot. Cost: one argsort.
+    or more prefills in chunks, so that no prompt stalls the decodes. The paper goes by arrival;
+    here begun and waiting prefills stand in the order of ``edf``, chosen anew in each step, as
+    Niyama (arXiv 2503.22562) compares itself with it. Where decodes fill the budget each of them
+    gets its token all the same. ``yield_share``: begun prefills sit out for waiting ones that
+    fill such a share of what decodes leave. Cost: one argsort, 20 us with 150 waiting.
     """
 
     token_budget: int = 512
+    yield_share: float = 0.0
     name: str = "sarathi-edf"
 
     def __post_init__(self) -> None:
@@ -31,8 +34,15 @@ class SarathiEdfPolicy:
         """Have no plan: the deadlines of the moment decide."""
         return None
 
-    def step(self, snapshot: Snapshot, plan: Plan | None) -> StepDecision:
-        """Sort the waiting by deadline and name the budget."""
-        order = _DEADLINE_ORDER.step(snapshot, plan).order
-        budget = max(self.token_budget, snapshot.limits.max_num_seqs)
-        return StepDecision(order=order, token_budget=budget)
+    def step(self, snapshot: Snapshot, plan: Plan | None) -> StepDecision:  # noqa: ARG002
+        """Sort begun and waiting prefills by deadline, and name the budget."""
+        prefills = prefills_of(snapshot)
+        order = np.argsort(deadline_s(RequestTable(prefills.values)), kind="stable")
+        return step_in_order(
+            snapshot,
+            prefills,
+            order,
+            budget=max(self.token_budget, len(prefills.decodes)),
+            relegated=order[:0],
+            yield_share=self.yield_share,
+        )

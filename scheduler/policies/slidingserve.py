@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from scheduler.decision import Plan, StepDecision
+from scheduler.policies.prefill_turns import decision_of, free_kv_tokens, free_slots
 from scheduler.policies.throughput import PrefillThroughput
 from scheduler.sliding.allocation import largest_budget
 from scheduler.sliding.batch import Batch, batch_of
@@ -59,7 +60,8 @@ class SlidingServePolicy:
         if self._parts.constructor:
             chosen = self._constructed(snapshot, batch, order)
             if len(chosen):
-                return _decision(batch, order, chosen, int(batch.left[chosen].sum()))
+                out = _others(order, chosen)
+                return _decision(batch, order, out, int(batch.left[chosen].sum()))
         return self._chunked(snapshot, batch, order)
 
     def _chunked(self, snapshot: Snapshot, batch: Batch, order: Ints) -> StepDecision:
@@ -72,17 +74,17 @@ class SlidingServePolicy:
             batch.left,
             batch.running,
             tokens,
-            slots=_free_slots(snapshot),
+            slots=free_slots(snapshot),
             kv_tokens=_free_kv(snapshot, batch, self._config),
             block_tokens=self._config.block_tokens,
             yield_share=self._config.yield_share,
         )
-        served = engine_order(order, batch.running, out)
         if self._parts.chunker:
             # The engine's allotment need not be the one the budget was found with.
+            served = engine_order(order, batch.running, out)
             bound_s = chunk_bound_s(batch, snapshot.latency)
             tokens = min(tokens, _fitting(snapshot, batch, served, bound_s, tokens))
-        return _decision(batch, order, served, tokens)
+        return _decision(batch, order, out, tokens)
 
     def _constructed(self, snapshot: Snapshot, batch: Batch, order: Ints) -> Ints:
         bound_s = chunk_bound_s(batch, snapshot.latency) if self._parts.chunker else np.inf
@@ -92,7 +94,7 @@ class SlidingServePolicy:
             snapshot.latency,
             bound_s=bound_s,
             most=self._most(snapshot, batch),
-            slots=_free_slots(snapshot),
+            slots=free_slots(snapshot),
             kv_tokens=_free_kv(snapshot, batch, self._config),
             config=self._config,
         )
@@ -101,7 +103,7 @@ class SlidingServePolicy:
         """Tokens for prompts that the engine, or the fixed budget, has for this step."""
         limit = snapshot.limits.max_batched_tokens
         if not self._parts.chunker:
-            limit = min(limit, max(self._config.fixed_tokens, snapshot.limits.max_num_seqs))
+            limit = min(limit, self._config.fixed_tokens)
         return max(limit - len(batch.decode_handle), 0)
 
     def _tokens_per_s(self, snapshot: Snapshot) -> float:
@@ -116,18 +118,16 @@ class SlidingServePolicy:
         return self._throughput.tokens_per_s
 
 
-def _decision(batch: Batch, order: Ints, served: Ints, tokens: int) -> StepDecision:
-    """Serve ``served``, places in an engine's order; of the others nobody computes anything."""
-    waiting = order[order >= batch.running]
-    out = _others(order, served)
-    missed = waiting[batch.slack_s[waiting] < 0.0]
-    return StepDecision(
-        order=batch.handle[waiting],
-        running=np.concatenate((batch.decode_handle, batch.handle[order[order < batch.running]])),
-        held=batch.handle[out],
-        relegated=batch.handle[missed],
-        token_budget=max(len(batch.decode_handle) + tokens, 1),
-        stands=False,
+def _decision(batch: Batch, order: Ints, out: Ints, tokens: int) -> StepDecision:
+    """Decodes first, then ``tokens`` for those of ``order`` that are not ``out``."""
+    return decision_of(
+        batch.decode_handle,
+        batch.handle,
+        batch.running,
+        order,
+        budget=len(batch.decode_handle) + tokens,
+        out=out,
+        relegated=order[batch.slack_s[order] < 0.0],
     )
 
 
@@ -143,14 +143,8 @@ def _others(order, served):  # type: ignore[no-untyped-def]
     return order[out]
 
 
-def _free_slots(snapshot: Snapshot) -> int:
-    return snapshot.limits.max_num_seqs - len(snapshot.running)
-
-
 def _free_kv(snapshot: Snapshot, batch: Batch, config: SlidingConfig) -> float:
-    """Free KV tokens once every answer has begun a new block."""
-    taken = (len(batch.decode_handle) + batch.running) * config.block_tokens
-    return float(snapshot.kv_tokens_free - taken)
+    return free_kv_tokens(snapshot, len(batch.decode_handle) + batch.running, config.block_tokens)
 
 
 def _fitting(snapshot: Snapshot, batch: Batch, served: Ints, bound_s: float, most: int) -> int:

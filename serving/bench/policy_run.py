@@ -91,7 +91,7 @@ class PolicyTurn:
             max_num_seqs=self.config.max_num_seqs,
             max_model_len=self.config.max_model_len,
             scheduler_class=_STOCK_CLASS if stock else _OUR_CLASS,
-            scheduling_policy="priority" if self.policy.base == "priority" else "fcfs",
+            scheduling_policy="priority" if self.policy.rule == "priority" else "fcfs",
             env=env,
         )
 

@@ -105,7 +105,7 @@ def _replayed(
         recorded_tokens=request.output_tokens,
         max_tokens=limit,
         force_length=config.lengths == "recorded",
-        priority=slo_class.priority if policy.base == "priority" else 0,
+        priority=slo_class.priority if policy.rule == "priority" else 0,
         xargs=encode(slo_class=slo_class.name, slo=slo_class.slo, lengths=lengths) if ours else {},
         predicted_mean_tokens=None if lengths is None else lengths.mean,
         predicted_p90_tokens=None if lengths is None else float(lengths.quantile(0.9)),

@@ -51,7 +51,7 @@ def _engine(policy: PolicyName, profile: EngineProfile, instance: int) -> Simula
         latency=profile.latency(),
         time_box_s=inf,
     )
-    rules = replace(profile.rules, by_priority=policy.base == "priority")
+    rules = replace(profile.rules, by_priority=policy.rule == "priority")
     return SimulatedEngine(
         driver=driver,
         limits=limits,

@@ -22,6 +22,27 @@ def test_a_name_may_hold_a_plus():
     assert create_policy("qoserve+predicted-oracle").name == "qoserve+predicted"
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["qoserve@256", "sarathi-edf@1024", "slidingserve[chunker+sorter]@128", "fcfs@64"],
+)
+def test_a_policy_may_have_a_step_limit(name):
+    parsed = PolicyName.parse(f"{name}-oracle")
+    assert (parsed.base, parsed.rule, parsed.oracle) == (name, name.partition("@")[0], True)
+    assert create_policy(f"{name}-oracle").name == name
+
+
+@pytest.mark.parametrize("name", ["qoserve@", "qoserve@0", "qoserve@-1", "qoserve@1.5", "fcfs@1@2"])
+def test_a_step_limit_is_a_number_of_tokens(name):
+    with pytest.raises(UnknownPolicyError, match=r"step limit .* write (qoserve|fcfs)@256"):
+        create_policy(name)
+
+
+def test_an_unknown_policy_with_a_step_limit_is_unknown():
+    with pytest.raises(UnknownPolicyError, match="did you mean 'qoserve'"):
+        create_policy("qoserv@256")
+
+
 def test_policies_with_state_are_not_shared():
     assert create_policy("qoserve") is not create_policy("qoserve")
 

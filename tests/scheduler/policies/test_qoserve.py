@@ -118,6 +118,42 @@ class TestRelegation:
         assert engine.relegated(3.0, policy=policy) == "b"  # 100 tokens a second: 4 s
 
 
+class TestBegunPrefills:
+    """Priority and relegation choose anew in each step, whether a prefill has begun or waits."""
+
+    def decided(self, engine, now_s, config=None):
+        decision = engine.step(now_s, config)
+        parts = (decision.running, decision.held, decision.order, decision.relegated)
+        return ["".join(engine.tracker.request_ids(each)) for each in parts]
+
+    def test_they_stand_by_priority_behind_the_decodes(self, engine):
+        engine.wait("a", prompt=900, slo=CHAT)
+        engine.wait("b", prompt=300, slo=CHAT)
+        engine.tracker.scheduled({"a": 100, "b": 100})  # 5.0 + 6.4 and 5.0 + 1.6
+        engine.run("c", generated=3, first_s=0.5, slo=CHAT)
+        assert self.decided(engine, 1.0) == ["cba", "", "", ""]
+
+    def test_one_sits_out_for_a_waiting_one_of_higher_priority(self, engine):
+        engine.wait("a", prompt=1500, slo=CHAT)
+        engine.tracker.scheduled({"a": 100})
+        engine.wait("b", 0.5, prompt=50, slo=CHAT)
+        assert self.decided(engine, 1.0) == ["a", "a", "b", ""]
+        assert self.decided(engine, 1.0, QoServeConfig(yield_share=0.5)) == ["a", "", "b", ""]
+
+    def test_one_that_is_short_goes_on(self, engine):
+        engine.wait("a", prompt=1500, slo=CHAT)
+        engine.tracker.scheduled({"a": 1490})
+        engine.wait("b", 0.5, prompt=50, slo=CHAT)
+        assert self.decided(engine, 1.0) == ["a", "", "b", ""]
+
+    def test_a_late_one_stands_behind_the_waiting(self, engine):
+        engine.wait("a", prompt=3000, slo=CHAT)
+        engine.tracker.scheduled({"a": 1000})
+        engine.wait("b", 0.0, prompt=900, slo=CODE)  # due at 22.5 s, and 7.2 s for its tokens
+        assert self.decided(engine, 4.7) == ["a", "", "b", ""]
+        assert self.decided(engine, 4.9) == ["a", "a", "b", ""]
+
+
 class TestBudget:
     def test_nobody_decodes_and_the_whole_budget_is_free(self, engine):
         assert engine.step(0.0).token_budget == 1000
