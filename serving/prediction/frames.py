@@ -1,8 +1,9 @@
 """What a server and its predictor processes say to each other: frames of bytes over pipes.
 
-A frame is its length (four bytes, big end first) and so many bytes. A question is a JSON list
-of :class:`Prompt` fields in order. An answer is lines: a JSON object, then one JSON object
-for each prompt. No pickle.
+A frame is its length (four bytes, big end first), a number (eight bytes) and so many bytes. An
+answer bears the number of its question, so that one that comes late is never taken for another's;
+the greeting of a process has number 0. A question is a JSON list of :class:`Prompt` fields in
+order. An answer is lines: a JSON object, then one JSON object for each prompt. No pickle.
 """
 
 import struct
@@ -17,34 +18,38 @@ from predictor.errors import PredictionError
 from predictor.prompt import Prompt
 from serving.prediction.forecast import Forecast
 
-HEADER = struct.Struct(">I")
+HEADER = struct.Struct(">IQ")
 MAX_FRAME = 1 << 30
 _values = attrgetter(*(field.name for field in fields(Prompt)))
 
 
-def frame(payload: bytes) -> bytes:
-    """Put the length in front."""
-    return HEADER.pack(len(payload)) + payload
+def frame(number: int, payload: bytes) -> bytes:
+    """Put length and number in front."""
+    return HEADER.pack(len(payload), number) + payload
 
 
-def read_frame(stream: BinaryIO) -> bytes | None:
-    """Read one frame; ``None`` when the other side has gone."""
+def read_frame(stream: BinaryIO) -> tuple[int, bytes] | None:
+    """Read one frame, its number first; ``None`` when the other side has gone."""
     header = stream.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
-    size = HEADER.unpack(header)[0]
+    size, number = HEADER.unpack(header)
     payload = stream.read(size)
-    return payload if len(payload) == size else None
+    return (number, payload) if len(payload) == size else None
 
 
 def encode_prompts(prompts: Sequence[Prompt]) -> bytes:
-    """A question."""
+    """A question; raises ``PredictionError`` for a field that JSON cannot hold."""
     rows = [_values(prompt) for prompt in prompts]
     try:
         return orjson.dumps(rows)
     except orjson.JSONEncodeError:
         # Lone surrogates have no UTF-8; a predictor learns nothing from them either.
-        return orjson.dumps([[_utf8(value) for value in row] for row in rows])
+        rows = [[_utf8(value) for value in row] for row in rows]
+    try:
+        return orjson.dumps(rows)
+    except orjson.JSONEncodeError as error:
+        raise PredictionError(f"a prompt has a field beyond JSON: {error}") from error
 
 
 def decode_prompts(payload: bytes) -> list[Prompt]:
@@ -64,14 +69,20 @@ def encode_error(message: str) -> bytes:
 
 
 def decode_forecasts(payload: bytes, count: int) -> list[Forecast]:
-    """Read an answer for ``count`` prompts; raises ``PredictionError`` for a bad one."""
+    """Read an answer for ``count`` prompts; raises ``PredictionError`` for a bad one.
+
+    ``ValueError`` where it is no answer at all.
+    """
     lines = payload.split(b"\n")
     head = orjson.loads(lines[0])
+    if not isinstance(head, dict):
+        raise ValueError(f"{type(head).__name__} in place of an object")
     if "error" in head:
         raise PredictionError(f"the predictor failed: {head['error']}")
-    if len(head["osl"]) != count or len(lines) != count + 1:
+    osl = head.get("osl")
+    if not isinstance(osl, list) or len(osl) != count or len(lines) != count + 1:
         raise PredictionError(f"the predictor answered {len(lines) - 1} of {count} prompts")
-    return [Forecast(osl, line) for osl, line in zip(head["osl"], lines[1:], strict=True)]
+    return [Forecast(mean, line) for mean, line in zip(osl, lines[1:], strict=True)]
 
 
 def _utf8(value: object) -> object:

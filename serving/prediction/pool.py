@@ -175,16 +175,12 @@ class PredictorPool:
         self._busy += 1
         try:
             forecasts = await process.predict(prompts, within_s=self._config.hang_s)
-        except TimeoutError:
-            _fail(batch, PredictionError(f"no answer within {self._config.hang_s:g} s"))
-            return False
         except ProcessGoneError as error:
             _fail(batch, error)
             return False
         except PredictionError as error:
             logger.warning("a batch of %d prompts: %s", len(prompts), error)
-            await self._one_by_one(process, batch, error)
-            return True
+            return await self._one_by_one(process, batch, error)
         finally:
             self._busy -= 1
         first = 0
@@ -196,19 +192,34 @@ class PredictorPool:
 
     async def _one_by_one(
         self, process: PredictorProcess, batch: list[Part], error: PredictionError
-    ) -> None:
-        """A prompt that cannot be predicted must not take its neighbours' answers away."""
+    ) -> bool:
+        """A prompt that cannot be predicted must not take its neighbours' answers away.
+
+        Whether the process can be asked again. If not, who was not asked yet waits for another.
+        """
         if len(batch) == 1:
             _fail(batch, error)
-            return
-        for job in batch:
+            return True
+        for place, job in enumerate(batch):
+            if job.done.done():
+                continue
             try:
                 found = await process.predict(job.prompts, within_s=self._config.hang_s)
-            except (PredictionError, TimeoutError) as fault:
-                _fail([job], PredictionError(str(fault)))
+            except ProcessGoneError as fault:
+                _fail([job], fault)
+                self._put_back(batch[place + 1 :])
+                return False
+            except PredictionError as fault:
+                _fail([job], fault)
             else:
                 if not job.done.done():
                     job.done.set_result(found)
+        return True
+
+    def _put_back(self, jobs: Sequence[Part]) -> None:
+        self._jobs.extendleft(reversed(jobs))
+        self._queued += sum(len(job.prompts) for job in jobs)
+        self._more.set()
 
     async def _replaced(self, process: PredictorProcess) -> PredictorProcess:
         """Kill a process that hangs or is gone, and start another, for as long as it takes."""

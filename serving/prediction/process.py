@@ -5,6 +5,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -26,10 +27,16 @@ def worker_command(folder: Path, name: str) -> list[str]:
 
 
 class PredictorProcess:
-    """Asked one question at a time; whoever asks next waits for :meth:`predict` to return."""
+    """Asked one question at a time; whoever asks next waits for :meth:`predict` to return.
+
+    A question that is not answered in full, by number and in time, ends the process: nothing that
+    it writes later is ever read.
+    """
 
     def __init__(self, process: Process, info: ModelInfo) -> None:
         self._process = process
+        self._asked = 0
+        self._usable = True
         self.info = info
 
     @property
@@ -41,39 +48,51 @@ class PredictorProcess:
     async def start(cls, command: Sequence[str]) -> "PredictorProcess":
         """Start it and wait until its model is loaded and has passed the canary batch.
 
-        Raises ``PredictionError`` with what the process said.
+        Raises ``PredictionError`` with what the process said, ``SpawnError`` without a process.
         """
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, env=_environment()
-        )
+        process = await _spawned(command)
         try:
-            async with asyncio.timeout(_START_S):
-                said = orjson.loads(await _read(process))
-        except (TimeoutError, ValueError, asyncio.CancelledError) as error:
-            await _end(process)
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            raise PredictionError(f"predictor process: no start within {_START_S:g} s") from error
-        except PredictionError:
+            return cls(process, await _greeting(process))
+        except BaseException:
             await _end(process)
             raise
-        if "error" in said:
-            await _end(process)
-            raise PredictionError(str(said["error"]))
-        return cls(process, ModelInfo(**said))
 
     async def predict(self, prompts: Sequence[Prompt], *, within_s: float) -> list[Forecast]:
-        """Ask. Raises ``PredictionError`` if it failed; ``TimeoutError`` if it is silent."""
-        assert self._process.stdin is not None
+        """Ask. Raises ``PredictionError`` if the predictor failed and can be asked again.
+
+        ``ProcessGoneError``: it died, was silent for too long or answered something else; it is
+        ended.
+        """
+        question = encode_prompts(prompts)
+        if not self._usable:
+            raise ProcessGoneError("the predictor process was given up")
+        self._usable = False
+        self._asked += 1
         try:
             async with asyncio.timeout(within_s):
-                self._process.stdin.write(frame(encode_prompts(prompts)))
-                await self._process.stdin.drain()
-                return decode_forecasts(await _read(self._process), len(prompts))
+                reply = await self._exchange(frame(self._asked, question))
+            forecasts = decode_forecasts(reply, len(prompts))
+        except TimeoutError as error:
+            raise ProcessGoneError(f"no forecast within {within_s:g} s") from error
         except OSError as error:
-            if isinstance(error, TimeoutError):
-                raise
             raise ProcessGoneError(f"the predictor process died ({error})") from error
+        except ValueError as error:
+            raise ProcessGoneError(f"the predictor process speaks nonsense ({error})") from error
+        except PredictionError as error:
+            self._usable = not isinstance(error, ProcessGoneError)
+            raise
+        else:
+            self._usable = True
+            return forecasts
+        finally:
+            if not self._usable:
+                _kill(self._process)
+
+    async def _exchange(self, question: bytes) -> bytes:
+        assert self._process.stdin is not None
+        self._process.stdin.write(question)
+        await self._process.stdin.drain()
+        return await _read(self._process, number=self._asked)
 
     async def wait(self) -> None:
         """Return when it has ended."""
@@ -95,7 +114,34 @@ class PredictorProcess:
 
 
 class ProcessGoneError(PredictionError):
-    """The process ended while it was asked."""
+    """The process cannot be asked any more."""
+
+
+class SpawnError(PredictionError):
+    """The system starts no process at the moment."""
+
+
+async def _spawned(command: Sequence[str]) -> Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, env=_environment()
+        )
+    # Without room for a thread that waits for the process, a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        raise SpawnError(f"no process can be started ({error})") from error
+
+
+async def _greeting(process: Process) -> ModelInfo:
+    try:
+        async with asyncio.timeout(_START_S):
+            said = orjson.loads(await _read(process, number=0))
+        if "error" in said:
+            raise PredictionError(str(said["error"]))
+        return ModelInfo(**said)
+    except TimeoutError as error:
+        raise PredictionError(f"predictor process: no start within {_START_S:g} s") from error
+    except (ValueError, TypeError) as error:
+        raise PredictionError(f"predictor process: no greeting ({error})") from error
 
 
 def _environment() -> dict[str, str]:
@@ -105,19 +151,26 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
-async def _read(process: Process) -> bytes:
+async def _read(process: Process, *, number: int) -> bytes:
+    """The next frame, which must bear that number."""
     assert process.stdout is not None
     try:
-        header = await process.stdout.readexactly(HEADER.size)
-        size = HEADER.unpack(header)[0]
-        if size > MAX_FRAME:
-            raise ProcessGoneError("the predictor process speaks nonsense")
+        size, given = HEADER.unpack(await process.stdout.readexactly(HEADER.size))
+        if size > MAX_FRAME or given != number:
+            raise ProcessGoneError(
+                f"the predictor process answered {given}, {size} bytes, when asked {number}"
+            )
         return await process.stdout.readexactly(size)
     except (asyncio.IncompleteReadError, ConnectionError) as error:
         raise ProcessGoneError("the predictor process died") from error
 
 
 async def _end(process: Process) -> None:
-    if process.returncode is None:
-        process.kill()
+    _kill(process)
     await process.wait()
+
+
+def _kill(process: Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()

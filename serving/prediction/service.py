@@ -35,6 +35,9 @@ Reason = Literal["late", "failed", "unavailable", "queue_full", "no_model"]
 # What a prior reaches to for a request that names no limit.
 _LONGEST_TOKENS = 16_384
 
+# Between two tries to load a model at the start; it doubles.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 60.0
+
 
 class PredictionEvents(Protocol):
     """Who is told what happens here."""
@@ -138,7 +141,7 @@ class PredictionService:
         return [] if self._pool is None else self._pool.pids
 
     async def start(self) -> None:
-        """Load the model; a model that cannot be loaded is said and leaves the priors."""
+        """Load the model; one that cannot be loaded is said, and tried again in the background."""
         if self._source is None:
             return
         if self._poll_s:
@@ -146,10 +149,25 @@ class PredictionService:
             await watch.look()
             self._watching = asyncio.create_task(watch.run())
             return
+        if not await self._try_to_load():
+            self._watching = asyncio.create_task(self._load_until_there())
+
+    async def _load_until_there(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        await asyncio.sleep(pause_s)
+        while self._pool is None and not await self._try_to_load():
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _try_to_load(self) -> bool:
+        before = self.error
         try:
             await self.reload()
         except PredictionError as error:
-            logger.error("no predictor: %s; class priors answer until a reload succeeds", error)
+            if str(error) != before:
+                logger.error("no predictor: %s; class priors answer; tried again", error)
+            return False
+        return True
 
     async def reload(self) -> ModelInfo:
         """Load beside, let it answer the canary batch, swap; raises ``PredictionError``.
@@ -163,7 +181,7 @@ class PredictionService:
             )
         async with self._reloading:
             try:
-                fresh = await self._loaded(self._source)
+                fresh = await self._new_pool(self._source)
             except PredictionError as error:
                 self.error = str(error)
                 raise
@@ -173,7 +191,7 @@ class PredictionService:
                 await old.stop(drain_s=self._deadlines.bulk_s)
             return fresh.info
 
-    async def _loaded(self, source: str) -> PredictorPool:
+    async def _new_pool(self, source: str) -> PredictorPool:
         """Processes that answer from a copy: whatever happens to the folder, restarts find it."""
         copy = await asyncio.to_thread(_copy, source)
         pool = PredictorPool(

@@ -43,9 +43,10 @@ def serve(predictor: LengthPredictor, info: ModelInfo, *, into: BinaryIO, out: B
     checked(predictor, CANARY)
     for _ in range(3):
         encode_all(checked(predictor, CANARY * 4))
-    _write(out, orjson.dumps(info.to_dict()))
-    while (question := read_frame(into)) is not None:
-        _write(out, answer(predictor, question))
+    greet(out, orjson.dumps(info.to_dict()))
+    while (asked := read_frame(into)) is not None:
+        number, question = asked
+        _write(out, number, answer(predictor, question))
 
 
 def answer(predictor: LengthPredictor, question: bytes) -> bytes:
@@ -83,12 +84,17 @@ def main() -> None:
         info = ModelInfo.of(folder, name=sys.argv[2])
         serve(artifact.load(folder), info, into=sys.stdin.buffer, out=out)
     except SlotwiseError as error:
-        _write(out, encode_error(str(error)))
+        greet(out, encode_error(str(error)))
         sys.exit(1)
 
 
-def _write(out: BinaryIO, payload: bytes) -> None:
-    out.write(frame(payload))
+def greet(out: BinaryIO, payload: bytes) -> None:
+    """Say who answers, or why nobody does."""
+    _write(out, 0, payload)
+
+
+def _write(out: BinaryIO, number: int, payload: bytes) -> None:
+    out.write(frame(number, payload))
     out.flush()
 
 

@@ -1,4 +1,4 @@
-"""A predictor process that does what the prompt says: HANG, DIE, NAN, NEGATIVE, FEW, ODD."""
+"""A predictor process that does what the prompt says: HANG, SLOW, DIE, NAN, FEW, TWICE, ..."""
 
 import os
 import sys
@@ -9,13 +9,17 @@ import numpy as np
 
 from predictor.distribution import LengthDistribution
 from predictor.errors import SlotwiseError
-from serving.prediction.frames import encode_error, frame
+from serving.prediction.forecast import Forecast
+from serving.prediction.frames import encode_error, encode_forecasts, frame
 from serving.prediction.model_info import ModelInfo
-from serving.prediction.worker import private_stdout, serve
+from serving.prediction.worker import greet, private_stdout, serve
 
 
 class Faulty:
     kind = "faulty"
+
+    def __init__(self, out):
+        self._out = out
 
     def predict(self, prompts):
         return [self._one(prompt) for prompt in prompts][: self._few(prompts)]
@@ -26,6 +30,13 @@ class Faulty:
     def _one(self, prompt):
         if prompt.text == "HANG":
             time.sleep(60)
+        if prompt.text == "SLOW":
+            time.sleep(1.0)
+        if prompt.text == "TWICE":
+            stale = [Forecast.of(LengthDistribution.point(9))]
+            self._out.write(frame(1, encode_forecasts(stale)))
+        if prompt.text == "NONSENSE":
+            self._out.write(b"Exception: a traceback in place of a frame, for example")
         if prompt.text == "DIE":
             os._exit(3)
         if prompt.text == "NAN":
@@ -42,8 +53,7 @@ if __name__ == "__main__":
     try:
         info = ModelInfo.of(Path(sys.argv[1]), name=sys.argv[2])
         print("libraries may print what they like")
-        serve(Faulty(), info, into=sys.stdin.buffer, out=out)
+        serve(Faulty(out), info, into=sys.stdin.buffer, out=out)
     except SlotwiseError as error:
-        out.write(frame(encode_error(str(error))))
-        out.flush()
+        greet(out, encode_error(str(error)))
         sys.exit(1)

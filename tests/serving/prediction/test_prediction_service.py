@@ -45,10 +45,19 @@ def folder(tmp_path):
     return path
 
 
-def service(folder, *, workers=1, batch_items=64, hang_s=5.0, queue_items=1000, one_s=5.0):
+def service(
+    folder,
+    *,
+    workers=1,
+    batch_items=64,
+    hang_s=5.0,
+    queue_items=1000,
+    one_s=5.0,
+    program=sys.executable,
+):
     return PredictionService(
         source=None if folder is None else str(folder),
-        command=lambda copy, name: [sys.executable, FAULTY, str(copy), name],
+        command=lambda copy, name: [str(program), FAULTY, str(copy), name],
         pool=PoolConfig(
             workers=workers, batch_items=batch_items, queue_items=queue_items, hang_s=hang_s
         ),
@@ -125,6 +134,90 @@ async def test_a_hung_process_is_late_then_replaced(folder):
         async with asyncio.timeout(20):
             while (await used.one(Prompt("abc"))).source != "model":
                 await asyncio.sleep(0.05)
+    finally:
+        await used.stop()
+
+
+async def replaced(used):
+    """Ask until another process answers."""
+    await until(lambda: used._events.restarts > 0 and used.state == "trained")
+
+
+async def all_of_the_model_are_right(used):
+    """Forecast by forecast: nobody gets another prompt's."""
+    found = [await used.one(Prompt("x" * length)) for length in range(20)]
+    assert {forecast.source for forecast in found} == {"model"}
+    assert [forecast.osl for forecast in found] == list(range(1, 21))
+
+
+async def test_a_time_out_among_retries_shifts_no_later_forecast(folder):
+    """The late forecast of SLOW must not be read as that of the next prompt."""
+    used = service(folder, hang_s=0.5)
+    await used.start()
+    try:
+        texts = ["NAN", "SLOW", "abc", "abcd"]
+        found = await asyncio.gather(*(used.one(Prompt(text)) for text in texts))
+        assert [each.osl for each in found if each.source == "model"] in ([], [4, 5])
+        await replaced(used)
+        await all_of_the_model_are_right(used)
+    finally:
+        await used.stop()
+
+
+async def test_who_was_not_asked_before_a_time_out_is_asked_of_another_process(folder):
+    used = service(folder, workers=2, hang_s=0.5)
+    await used.start()
+    try:
+        await used.many([Prompt("x")] * 2)
+        texts = ["NAN", "SLOW", *("x" * length for length in range(30))]
+        found = await asyncio.gather(*(used.one(Prompt(text)) for text in texts))
+        assert [each.source for each in found] == ["prior"] * 2 + ["model"] * 30
+        assert [each.osl for each in found[2:]] == list(range(1, 31))
+    finally:
+        await used.stop()
+
+
+@pytest.mark.parametrize("fault", ["TWICE", "NONSENSE"])
+async def test_a_process_that_answers_something_else_is_replaced(running, fault):
+    await running.one(Prompt("x"))
+    assert (await running.one(Prompt(fault))).source == "prior"
+    await replaced(running)
+    await all_of_the_model_are_right(running)
+
+
+async def test_a_prompt_that_cannot_be_sent_costs_itself_alone(running):
+    prompts = [Prompt("abc"), Prompt("abc", input_tokens=10**30), Prompt("abcd")]
+    found = await asyncio.gather(*(running.one(prompt) for prompt in prompts))
+    assert [forecast.source for forecast in found] == ["model", "prior", "model"]
+    assert running._events.restarts == 0
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A way to start processes that can be taken away."""
+    path = tmp_path / "python"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+async def test_no_process_for_a_while_ends_no_predictor(folder, program, caplog):
+    """As with EAGAIN or ENOMEM of a fork: the system refuses, and later it does not."""
+    used = service(folder, program=program)
+    hidden = program.rename(program.with_name("hidden"))
+    await used.start()
+    try:
+        assert used.state == "none"
+        assert "no process can be started" in used.error
+        hidden.rename(program)
+        await until(lambda: used.state == "trained")
+        program.rename(hidden)
+        os.kill(used.workers[0], signal.SIGKILL)
+        await until(lambda: used._events.restarts > 1)
+        assert (await used.one(Prompt("abc"))).source == "prior"
+        hidden.rename(program)
+        await until(lambda: used.state == "trained")
+        assert (await used.one(Prompt("abc"))).osl == 4
     finally:
         await used.stop()
 
