@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,11 +60,13 @@ def drift(
     values = np.concatenate(transforms(recent, came[:, None]))
     test = kstest(values, "uniform")
     reasons = []
+    if not isfinite(found.crps):
+        reasons.append(f"CRPS is {found.crps:g}: the forecasts are no numbers")
     if test.statistic > _KS_LIMIT and test.pvalue < _KS_CHANCE:
         reasons.append(f"PIT is {test.statistic:.2f} from uniform")
     if abs(found.coverage_90 - 0.9) > _COVERAGE_LIMIT:
         reasons.append(f"{100 * found.coverage_90:.0f} % of answers lie below the 90 % quantile")
-    if usual_crps is not None and found.crps > _CRPS_FACTOR * usual_crps:
+    if usual_crps is not None and isfinite(usual_crps) and found.crps > _CRPS_FACTOR * usual_crps:
         reasons.append(f"CRPS is {found.crps:.0f} tokens, {usual_crps:.0f} when it was trained")
     return Drift(len(recent), float(test.statistic), found.coverage_90, found.crps, tuple(reasons))
 

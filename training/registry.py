@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +41,14 @@ class Version:
     data: str
     aliases: tuple[str, ...]
 
+    @property
+    def scores(self) -> "GateScores":
+        """For the gate; nan where there is none."""
+        return GateScores(
+            nan if self.crps is None else self.crps,
+            nan if self.coverage_90 is None else self.coverage_90,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class GateScores:
@@ -48,17 +57,40 @@ class GateScores:
     crps: float
     coverage_90: float
 
-    def refusal(self, champion: "GateScores") -> str | None:
-        """Why this is worse than the champion on the same test set, or nothing."""
-        if self.crps > champion.crps * (1.0 + _CRPS_SLACK):
+    def refusal(self, champion: "GateScores | None") -> str | None:
+        """Why this may not take the title on the same test set, or nothing.
+
+        A score that is no number passes nowhere. A champion's that is none holds nobody back.
+        """
+        unfit = self._unfit()
+        if unfit or champion is None:
+            return unfit
+        if _is_crps(champion.crps) and self.crps > champion.crps * (1.0 + _CRPS_SLACK):
             return f"CRPS {self.crps:.2f} is worse than the champion's {champion.crps:.2f}"
         ours, theirs = abs(self.coverage_90 - 0.9), abs(champion.coverage_90 - 0.9)
-        if ours > theirs + _COVERAGE_SLACK:
+        if _is_share(champion.coverage_90) and ours > theirs + _COVERAGE_SLACK:
             return (
                 f"coverage {self.coverage_90:.3f} is further from 0.9 than the champion's "
                 f"{champion.coverage_90:.3f}"
             )
         return None
+
+    def _unfit(self) -> str | None:
+        for name, value, fit in (
+            ("CRPS", self.crps, _is_crps(self.crps)),
+            ("coverage", self.coverage_90, _is_share(self.coverage_90)),
+        ):
+            if not fit:
+                return f"{name} {value:g} is no score, its forecasts cannot be judged; train it anew"
+        return None
+
+
+def _is_crps(value: float) -> bool:
+    return isfinite(value) and value >= 0.0
+
+
+def _is_share(value: float) -> bool:
+    return 0.0 <= value <= 1.0
 
 
 class Registry:
@@ -157,17 +189,17 @@ class Registry:
 
         Raises ``RegistryError`` when they were judged on different data.
         """
-        champion = self._alias(CHAMPION)
-        if champion is None:
-            return None
         by_number = {version.number: version for version in self.versions()}
-        ours, theirs = by_number[self.number_of(name)], by_number[champion]
-        if ours.data != theirs.data:
+        ours, champion = by_number[self.number_of(name)], self._alias(CHAMPION)
+        theirs = None if champion is None else by_number[champion]
+        # A candidate that passes nowhere is refused as such, whatever it was judged on.
+        unfit = ours.scores.refusal(None)
+        if unfit is None and theirs is not None and ours.data != theirs.data:
             raise RegistryError(
                 f"versions {ours.number} and {theirs.number} were judged on different data; "
                 "train both on the same data, or --force"
             )
-        return _scores(ours).refusal(_scores(theirs))
+        return unfit or ours.scores.refusal(None if theirs is None else theirs.scores)
 
     @contextmanager
     def folder(self, name: str = CHAMPION) -> Iterator[Path]:
@@ -293,17 +325,19 @@ def _version(entry: Any, aliases: Mapping[str, str]) -> Version:
     return Version(
         number=number,
         kind=tags.get("kind", "?"),
-        crps=float(tags["crps"]) if "crps" in tags else None,
-        coverage_90=float(tags["coverage_90"]) if "coverage_90" in tags else None,
+        crps=_score(tags, "crps"),
+        coverage_90=_score(tags, "coverage_90"),
         data=tags.get("data", ""),
         aliases=tuple(sorted(a for a, at in aliases.items() if str(at) == number)),
     )
 
 
-def _scores(version: Version) -> GateScores:
-    if version.crps is None or version.coverage_90 is None:
-        raise RegistryError(f"version {version.number} carries no scores; train it anew")
-    return GateScores(version.crps, version.coverage_90)
+def _score(tags: Mapping[str, str], name: str) -> float | None:
+    """One that cannot be read is as good as none: it stands in a store that others write to."""
+    try:
+        return float(tags[name])
+    except (KeyError, ValueError):
+        return None
 
 
 def _metric_name(name: str) -> str:

@@ -43,8 +43,9 @@ def track(registry: Registry, config: TrainingConfig, result: TrainingResult) ->
 
 def gate(registry: Registry, candidate: Evaluation) -> str | None:
     """Judge the champion on the candidate's own test rows; why it stays, or nothing."""
-    if not registry.has(CHAMPION):
-        return None
+    unfit = gate_scores(candidate).refusal(None)
+    if unfit or not registry.has(CHAMPION):
+        return unfit
     with registry.folder(CHAMPION) as folder:
         champion = LengthPredictor.from_pretrained(folder)
         theirs = gate_scores(evaluate(champion, candidate.rows))

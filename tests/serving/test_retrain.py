@@ -1,6 +1,7 @@
 """Another LLM's lengths are a drift: a candidate is trained, gated and promoted."""
 
 import shutil
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from serving.retrain import run_retraining
 from training.config import TrainingConfig
 from training.fast.config import FastConfig
 from training.pipeline import train
-from training.registry import Registry
+from training.registry import GateScores, Registry
 from training.tracking import track
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -80,3 +81,16 @@ def test_a_run_that_fails_registers_nothing(shop, lengths_writer, tmp_path, monk
         again(fresh, shop)
     assert len(Registry().versions()) == 1
     assert not Path("second").exists()
+
+
+def test_a_candidate_without_scores_is_no_champion_even_where_there_is_none(
+    tmp_path, monkeypatch, lengths_writer
+):
+    config = CONFIG.model_copy(
+        update={"lengths": lengths_writer(tmp_path / "old", prompts=250, shares={"alpha": 1.0})}
+    )
+    result = train(tmp_path / "first", config, counter=lambda: None)
+    monkeypatch.setattr("training.tracking.gate_scores", lambda _: GateScores(nan, 0.9))
+    registry = Registry(tmp_path / "mlruns")
+    assert "CRPS nan is no score" in track(registry, config, result).refusal
+    assert not registry.has("champion")

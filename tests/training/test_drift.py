@@ -22,6 +22,13 @@ def test_longer_answers_are_drift():
     assert len(found.reasons) == 3
 
 
+def test_a_score_that_is_no_number_is_drift(monkeypatch):
+    lengths = np.random.default_rng(0).integers(1, 101, 600)
+    assert not drift([FORECAST] * 600, lengths, usual_crps=float("nan")).drifted
+    monkeypatch.setattr(LengthDistribution, "crps", lambda self, came: np.full(len(came), np.nan))
+    assert "CRPS is nan" in drift([FORECAST] * 600, lengths).reasons[0]
+
+
 def test_only_the_window_counts():
     forecasts = [FORECAST] * 4000
     lengths = np.concatenate((np.full(2000, 999), np.random.default_rng(0).integers(1, 101, 2000)))

@@ -1,3 +1,5 @@
+from math import inf, nan
+
 import pytest
 
 pytest.importorskip("mlflow")
@@ -6,7 +8,7 @@ from predictor.errors import RegistryError
 from predictor.history import HistoryPredictor
 from predictor.prompt import Prompt
 from predictor.protocol import LengthPredictor
-from training.registry import GateScores, Registry
+from training.registry import NAME, GateScores, Registry
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -70,9 +72,47 @@ def test_a_failed_run_registers_nothing(registry, stored, monkeypatch):
     assert registry.versions() == before
 
 
+def test_without_scores_nobody_is_promoted_and_no_champion_holds(tmp_path, stored):
+    """The first champion included; and a score that others wrote may be anything."""
+    registry = Registry(tmp_path / "mlruns")
+    broken = add(registry, stored, crps=nan)
+    assert registry.gate(broken) == (
+        "CRPS nan is no score, its forecasts cannot be judged; train it anew"
+    )
+    registry.promote(broken)  # as `--force` does
+    better = add(registry, stored, crps=11.0)
+    assert registry.gate(better) is None
+    registry.promote(better)
+    for value in ("none", "inf", "-3.0"):
+        tell(registry, broken, crps=value)
+        assert "is no score" in registry.gate(broken)
+    tell(registry, better, coverage_90="")
+    assert registry.gate(add(registry, stored, crps=10.0)) is None
+
+
+def tell(registry, version, **tags):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=registry.uri, registry_uri=registry.uri)
+    for name, value in tags.items():
+        client.set_model_version_tag(NAME, version, name, value)
+
+
 @pytest.mark.parametrize(
     ("ours", "passes"),
     [((10.0, 0.9), True), ((10.1, 0.9), False), ((9.0, 0.8), False), ((9.0, 0.897), True)],
 )
 def test_the_gate(ours, passes):
     assert (GateScores(*ours).refusal(GateScores(10.0, 0.9)) is None) == passes
+
+
+@pytest.mark.parametrize("bad", [nan, inf, -inf, -1.0])
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_is_no_score_passes_nowhere_and_holds_nobody_back(bad, place):
+    good = (10.0, 0.9)
+    broken = GateScores(*good[:place], bad, *good[place + 1 :])
+    for champion in (GateScores(*good), broken, None):
+        assert "is no score" in broken.refusal(champion)
+    assert GateScores(*good).refusal(broken) is None
+    worse = GateScores(11.0, 0.5)
+    assert worse.refusal(broken) is not None  # the champion's other score still counts

@@ -184,6 +184,12 @@ class _Run:
                 checkpoints.save(self.state(epoch, number + 1, history))
         loss, crps = self.sums
         nll, gap = self._validated()
+        if not isfinite(gap):
+            raise TrainingError(
+                f"the CRPS on the validation prompts became {gap} in epoch {epoch + 1}: lower "
+                "encoder_rate and head_rate, or take up an earlier checkpoint; nothing was "
+                "registered"
+            )
         report = Epoch(
             epoch=epoch + 1,
             loss=loss / max(self.epoch_steps, 1),

@@ -1,6 +1,7 @@
 """The encoder end to end, on a BERT of two layers."""
 
 import json
+from math import nan
 
 import numpy as np
 import pytest
@@ -146,6 +147,14 @@ def test_the_best_epoch_is_kept_and_the_run_ends_when_none_is_better(
     weight = kept[name.removeprefix("backbone.")]
     assert torch.allclose(weight, best[name])
     assert not torch.allclose(weight, last[name])
+
+
+def test_validation_that_is_no_number_ends_the_run(rows, settings, tmp_path, monkeypatch):
+    """Every comparison with it is false: no epoch would be the best, none would be better."""
+    gaps = iter([nan, 5.0])
+    monkeypatch.setattr("training.encoder.loop._Run._validated", lambda run: (0.0, next(gaps)))
+    with pytest.raises(TrainingError, match="validation prompts became nan in epoch 1"):
+        fitted(rows, settings, tmp_path)
 
 
 def test_the_best_epoch_survives_a_stop(rows, settings, tmp_path):
