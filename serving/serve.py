@@ -8,13 +8,14 @@ from predictor.errors import ConfigError
 from serving.engine import layout
 from serving.engine.config import VLLM_SERVER
 from serving.settings import Settings
+from serving.vllm_arguments import VllmArguments
 
 SCHEDULER = "serving.vllm_scheduler.SlotwiseScheduler"
 MIDDLEWARE = "serving.middleware.asgi.SlotwiseMiddleware"
 
 # What a user who gives one of these cannot have meant together with `slotwise serve`.
-_OURS = ("--scheduler-cls", "--scheduler_cls", "--model", "--no-async-scheduling")
-_NAMED = frozenset({"--served-model-name", "--served_model_name"})
+_OURS = ("--scheduler-cls", "--model", "--no-async-scheduling")
+_NAMED = "--served-model-name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +31,34 @@ def launch(
 ) -> Launch:
     """vLLM's server for ``model`` with all ``flags``; ``told`` are our variables from flags.
 
-    Requests call the model ``name``, unless the flags say otherwise.
-
-    Raises ``ConfigError`` for a flag that would take our part out again.
+    Requests call the model ``name``, unless the flags or the file of vLLM's ``--config`` say
+    otherwise. Raises ``ConfigError`` for what would take our part out again.
     """
-    given = [flag.partition("=")[0] for flag in flags]
-    for flag in given:
-        if flag in _OURS:
-            raise ConfigError(
-                f"{flag} is what `slotwise serve` sets itself: leave it out, or start vLLM "
-                "without `slotwise serve`"
-            )
+    given = VllmArguments.of(flags)
+    _refuse(given)
     ours: tuple[str, ...] = ()
     if settings.mode != "off":
         ours = ("--scheduler-cls", SCHEDULER, "--middleware", MIDDLEWARE)
-    if not _NAMED.intersection(given):
-        ours = (*ours, "--served-model-name", name)
-    spread = [text for option in layout.arguments(None).items() for text in option]
+    # vLLM puts the file's flags first: ours would overrule them.
+    defaults = {_NAMED: name, **layout.arguments(None)}
+    free = {option: value for option, value in defaults.items() if given.where(option) is None}
+    spread = [text for option in free.items() for text in option]
     return Launch(
-        command=(*VLLM_SERVER, "--model", model, *ours, *spread, *flags),
+        command=(*VLLM_SERVER, "--model", model, *ours, *spread, *given.flags),
         environment={**os.environ, **layout.environment(None), **told},
     )
+
+
+def _refuse(given: VllmArguments) -> None:
+    for option in _OURS:
+        where = given.where(option)
+        if where is not None:
+            raise ConfigError(
+                f"{where} is what `slotwise serve` sets itself: leave it out, or start vLLM "
+                "without `slotwise serve`"
+            )
+    if given.flags and not given.flags[0].startswith("-"):
+        raise ConfigError(
+            f"'{given.flags[0]}' follows the model: one model is served; every other argument is "
+            "a flag of vLLM's"
+        )

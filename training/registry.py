@@ -81,7 +81,9 @@ class GateScores:
             ("coverage", self.coverage_90, _is_share(self.coverage_90)),
         ):
             if not fit:
-                return f"{name} {value:g} is no score, its forecasts cannot be judged; train it anew"
+                return (
+                    f"{name} {value:g} is no score, its forecasts cannot be judged; train it anew"
+                )
         return None
 
 

@@ -31,10 +31,16 @@ def serve(
     slo_config: Annotated[Path | None, typer.Option(help=_SLOS)] = None,
 ) -> None:
     """Start vLLM's OpenAI server with Slotwise in it; every other flag is vLLM's own."""
+    from predictor.errors import ConfigError  # noqa: PLC0415
     from serving.models import resolve  # noqa: PLC0415
     from serving.serve import launch  # noqa: PLC0415
     from serving.settings import load  # noqa: PLC0415
 
+    if model.startswith("-"):
+        raise ConfigError(
+            f"'{model}' stands where the model belongs: put the model before vLLM's flags, "
+            f"slotwise serve MODEL {model} ..."
+        )
     # vLLM's processes may work in another folder.
     if predictor is not None and Path(predictor).is_dir():
         predictor = str(Path(predictor).resolve())

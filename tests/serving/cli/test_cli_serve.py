@@ -70,6 +70,12 @@ def test_what_is_wrong_is_said_at_once(monkeypatch, capsys, arguments, said):
     assert said in refused(monkeypatch, capsys, MODEL, *arguments)
 
 
+def test_the_model_comes_first(monkeypatch, capsys):
+    monkeypatch.setattr(vllm_releases, "installed", lambda: vllm_releases.SUPPORTED[0])
+    said = refused(monkeypatch, capsys, "--port", "9000", MODEL)
+    assert "slotwise serve MODEL --port" in said
+
+
 def test_a_predictor_that_cannot_be_read_is_refused(monkeypatch, capsys, tmp_path):
     """Priors would answer in its place, and nobody would see it."""
     monkeypatch.setattr(vllm_releases, "installed", lambda: vllm_releases.SUPPORTED[0])
