@@ -22,7 +22,8 @@ class BenchConfig:
     ``natural`` samples answers and lets the model stop by itself; an oracle then knows the mean
     of the answers collected for a prompt. Conversations with longer prompts than
     ``max_prompt_tokens`` or longer answers than ``max_output_tokens`` are not sampled.
-    ``timeout_s`` bounds one request.
+    ``dtype`` is what the engines compute in (``serving.engine.dtype``). ``timeout_s`` bounds one
+    request.
     """
 
     policies: tuple[str, ...]
@@ -38,6 +39,7 @@ class BenchConfig:
     seed: int = 0
     lengths: Lengths = "recorded"
     dataset_path: Path | None = None
+    dtype: str = "auto"
     slo_config: Path | None = None
     predictor: str | None = None
     port: int = 0

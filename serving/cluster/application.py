@@ -11,6 +11,8 @@ from ray.serve.llm.ingress import make_fastapi_ingress
 
 from serving.cluster.config import ClusterConfig, cluster_config
 from serving.cluster.ingress import SlotwiseIngress, ingress_app
+from serving.engine.config import SAFE_PATH
+from serving.engine.dtype import AUTO
 from serving.models import resolve
 from serving.models.resolve import is_local
 from serving.serve import SCHEDULER
@@ -23,14 +25,14 @@ _ROUTERS = {
 # What a CPU engine needs to live beside others on one machine.
 _CPU_ENGINE = {
     "enforce_eager": True,
-    "dtype": "bfloat16",
+    "dtype": AUTO,
     "distributed_executor_backend": "mp",
     "max_num_seqs": 16,
     "max_model_len": 2048,
 }
 _CPU_VARIABLES = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "2"}
 _TRIES_EACH = 2
-_VARIABLES = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+_VARIABLES = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", **SAFE_PATH}
 
 
 def build(args: dict[str, Any]) -> Application:

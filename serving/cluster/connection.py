@@ -147,12 +147,27 @@ def _node(resources: Any) -> Node:
     return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
 
 
+def _own_path() -> Any:
+    """A job whose workers do not search the folder of this process first.
+
+    Ray puts it in front of their path, where packages of the user's would hide ours. It does not
+    for a job whose code comes along as a working directory.
+    """
+    from ray.job_config import JobConfig  # noqa: PLC0415
+
+    class OwnPath(JobConfig):  # type: ignore[misc]
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True
+
+    return OwnPath()
+
+
 def _start(how: dict[str, Any]) -> None:
     import ray  # noqa: PLC0415
     from ray.exceptions import RayError  # noqa: PLC0415
 
     try:
-        ray.init(**how, logging_level=logging.ERROR)
+        ray.init(**how, job_config=_own_path(), logging_level=logging.ERROR)
     except (RayError, RuntimeError, ValueError, OSError) as error:
         verb = "started here" if how["address"] == "local" else f"joined at {how['address']}"
         raise ClusterError(f"Ray could not be {verb}: {error}") from error

@@ -22,6 +22,7 @@ from predictor.errors import ClusterError
 from serving.cluster.board_actor import BoardLink
 from serving.cluster.report import ReplicaReport
 from serving.cluster.reporter import Reporter
+from serving.engine import dtype
 from serving.scratch_folder import ScratchFolder
 from serving.settings import load as load_settings
 
@@ -77,6 +78,7 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
         digest_file = self._folder.path / "digest"
         # vLLM's engine core is a process of its own that inherits this one's environment.
         os.environ["SLOTWISE_DIGEST_FILE"] = str(digest_file)
+        _choose_dtype(llm_config)
         await super().__init__(llm_config, **kwargs)
         self._reporter = Reporter(
             path=digest_file,
@@ -173,6 +175,15 @@ class SlotwiseServer(LLMServer):  # type: ignore[misc]
         except (RayError, TimeoutError) as error:
             logger.debug("the board does not answer: %s", error)
             self._board.lost()
+
+
+def _choose_dtype(llm_config: Any) -> None:
+    """Here and not where the fleet was described: another node may have another processor."""
+    asked = llm_config.engine_kwargs.get("dtype", dtype.AUTO)
+    found = dtype.chosen(asked)
+    if found != asked:
+        llm_config.update_engine_kwargs(dtype=found)
+        logger.info("%s", dtype.reason(found))
 
 
 def _is_error(part: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from serving.cluster.connection import Node
 from serving.collect.lengths import CollectSettings
 from serving.engine import EngineConfig
+from serving.engine.dtype import chosen
 from serving.engine.layout import cpu_build
 
 # Of every engine's CPUs, left to the tasks around it, which hardly compute.
@@ -48,7 +49,7 @@ class Replicas:
             "engine_kwargs": {
                 "max_num_seqs": config.max_num_seqs,
                 "max_model_len": config.max_model_len,
-                "dtype": config.dtype,
+                "dtype": chosen(config.dtype),
                 "enforce_eager": True,
                 "disable_log_stats": True,
                 "distributed_executor_backend": "uni",

