@@ -15,22 +15,22 @@ def started(*flags, mode="active", told=None):
 
 def test_vllm_with_our_two_parts_and_the_users_flags_last():
     command = started("--port", "9000").command
-    assert command[:3] == (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
-    assert command[3:9] == (
+    assert command[:4] == (sys.executable, "-P", "-m", "vllm.entrypoints.openai.api_server")
+    assert command[4:10] == (
         *("--model", "folder", "--scheduler-cls", SCHEDULER, "--middleware", MIDDLEWARE),
     )
     assert command[-2:] == ("--port", "9000")
 
 
 def test_requests_name_the_model_as_the_user_did():
-    assert started().command[9:11] == ("--served-model-name", "asked")
+    assert started().command[10:12] == ("--served-model-name", "asked")
     assert "asked" not in started("--served-model-name=other").command
 
 
 def test_shadow_has_both_parts_and_off_none():
     assert SCHEDULER in started(mode="shadow").command
     off = started("--max-num-seqs", "4", mode="off").command
-    assert not any("slotwise" in part.lower() for part in off[3:])
+    assert not any("slotwise" in part.lower() for part in off[4:])
 
 
 @pytest.fixture
