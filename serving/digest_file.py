@@ -38,7 +38,8 @@ class EngineReport:
 
 def write_report(path: Path, report: EngineReport) -> None:
     """Replace the file whole."""
-    fresh = path.with_suffix(".new")
+    # Beside it by its whole name: files of other engines differ in the suffix alone.
+    fresh = path.with_name(f"{path.name}.new")
     fresh.write_bytes(report.to_bytes())
     fresh.replace(path)
 

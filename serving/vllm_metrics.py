@@ -3,8 +3,9 @@
 vLLM's own metrics are served by its API process, which the scheduler does not live in.
 """
 
+import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -12,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from scheduler.driver import Driver
+from serving.engine_rank import ONLY_ENGINE, EngineRank
 
 if TYPE_CHECKING:
     from threading import Thread
@@ -21,51 +23,76 @@ logger = logging.getLogger(__name__)
 
 
 class DriverCollector(Collector):
-    """Reads a driver when it is asked; a step pays nothing for it."""
+    """Reads a driver when it is asked; a step pays nothing for it.
 
-    def __init__(self, driver: Driver) -> None:
+    The label ``engine`` is the data-parallel rank, as in vLLM's own metrics.
+    """
+
+    def __init__(self, driver: Driver, rank: EngineRank) -> None:
         self._driver = driver
+        self._engine = [str(rank.index)]
 
     def collect(self) -> Iterator[Metric]:
         """Yield what the driver counts."""
-        yield GaugeMetricFamily(
+        yield self._gauge(
             "slotwise_latency_model_trained",
             "1 once the policy decides; before, steps are stock: too few were seen to fit",
-            value=float(self._driver.latency is not None),
+            float(self._driver.latency is not None),
         )
-        yield CounterMetricFamily(
+        yield self._counter(
             "slotwise_untrained_steps",
             "Steps in arrival order for want of a latency model",
-            value=self._driver.untrained,
+            self._driver.untrained,
         )
-        yield CounterMetricFamily(
+        yield self._counter(
             "slotwise_policy_fallbacks",
             "Steps in arrival order because the policy raised or overran its time box",
-            value=self._driver.fallbacks,
+            self._driver.fallbacks,
         )
-        yield GaugeMetricFamily(
-            "slotwise_engine_requests", "Requests that wait or run", value=len(self._driver.tracker)
+        yield self._gauge(
+            "slotwise_engine_requests", "Requests that wait or run", len(self._driver.tracker)
         )
+
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=["engine"])
+        family.add_metric(self._engine, value)
+        return family
+
+    def _counter(self, name: str, text: str, value: float) -> Metric:
+        family = CounterMetricFamily(name, text, labels=["engine"])
+        family.add_metric(self._engine, value)
+        return family
 
 
 class EngineMetrics:
-    """Serves ``/metrics`` for one engine until closed; a port that is taken is logged, no more."""
+    """Serves ``/metrics`` for one engine until closed; without a port that is logged, no more.
 
-    def __init__(self, driver: Driver, *, host: str, port: int) -> None:
-        self._served: tuple[WSGIServer, Thread] | None = None
+    Engine 0 listens on ``port``, engine 1 on the next one, and so on. Of a port that is taken
+    the next free one stands in.
+    """
+
+    def __init__(
+        self, driver: Driver, *, host: str, port: int, rank: EngineRank = ONLY_ENGINE
+    ) -> None:
         registry = CollectorRegistry()
-        registry.register(DriverCollector(driver))
-        try:
-            self._served = start_http_server(port, addr=host, registry=registry)
-            logger.info("metrics of the scheduler: http://%s:%d/metrics", host, self.port)
-        except OSError as error:
-            # Requests are worth more than their metrics: the engine goes on.
+        registry.register(DriverCollector(driver, rank))
+        self._served = _served(registry, host, rank.ports(port))
+        if self._served is None:
+            return
+        logger.info(
+            "metrics of the scheduler of engine %d: http://%s:%d/metrics",
+            rank.index,
+            host,
+            self.port,
+        )
+        if port and self.port != port + rank.index:
             logger.warning(
-                "no metrics of the scheduler: port %d of %s cannot be had (%s); set "
-                "SLOTWISE_ENGINE_METRICS_PORT to a free one",
-                port,
+                "port %d of %s is taken: the scheduler's metrics are on port %d; set "
+                "SLOTWISE_ENGINE_METRICS_PORT to where %d and the next ones are free",
+                port + rank.index,
                 host,
-                error,
+                self.port,
+                port,
             )
 
     @property
@@ -81,3 +108,23 @@ class EngineMetrics:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+def _served(
+    registry: CollectorRegistry, host: str, ports: Iterable[int]
+) -> "tuple[WSGIServer, Thread] | None":
+    """The first port that can be had. Requests are worth more than metrics: no fault raises."""
+    why = "no port is left"
+    for port in ports:
+        try:
+            return start_http_server(port, addr=host, registry=registry)
+        except OSError as error:
+            why = f"port {port} of {host} cannot be had ({error})"
+            if error.errno != errno.EADDRINUSE:
+                break
+    logger.warning(
+        "no metrics of the scheduler: %s; set SLOTWISE_ENGINE_METRICS_PORT to a free one and "
+        "SLOTWISE_ENGINE_METRICS_HOST to an address of this machine",
+        why,
+    )
+    return None

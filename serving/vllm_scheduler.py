@@ -84,8 +84,7 @@ class SlotwiseScheduler(TimedScheduler):
             background=True,
         )
         self._digests = self._new_digests()
-        port, host = self.settings.engine_metrics_port, self.settings.engine_metrics_host
-        self.metrics = None if port is None else EngineMetrics(self.driver, host=host, port=port)
+        self.metrics = self._new_metrics()
         logger.info("Slotwise schedules with policy %s", self.driver.policy.name)
 
     @property
@@ -228,14 +227,20 @@ class SlotwiseScheduler(TimedScheduler):
         log = self.settings.shadow_log
         if log is None or self.settings.mode != "shadow":
             return None
-        return LineLog(log, encode_shadow)
+        return LineLog(self.engine_rank.file(log), encode_shadow)
+
+    def _new_metrics(self) -> EngineMetrics | None:
+        port, host = self.settings.engine_metrics_port, self.settings.engine_metrics_host
+        if port is None:
+            return None
+        return EngineMetrics(self.driver, host=host, port=port, rank=self.engine_rank)
 
     def _new_digests(self) -> DigestWriter | None:
         path = self.settings.digest_file
         if path is None:
             return None
         warm_up_placement()
-        return DigestWriter(path, self.settings.digest_period_ms / 1e3)
+        return DigestWriter(self.engine_rank.file(path), self.settings.digest_period_ms / 1e3)
 
     def _note(self, decision: StepDecision) -> None:
         """Keep what would have been done; vLLM does what it does."""

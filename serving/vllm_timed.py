@@ -8,6 +8,7 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 
 from scheduler.latency import StepWork
+from serving.engine_rank import EngineRank
 from serving.line_log import LineLog
 from serving.settings import load as load_settings
 from serving.steplog import StepRecord, encode
@@ -32,8 +33,9 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.settings = load_settings().settings
+        self.engine_rank = EngineRank.of(self.vllm_config)
         log = self.settings.step_log
-        self._log = None if log is None else LineLog(log, encode)
+        self._log = None if log is None else LineLog(self.engine_rank.file(log), encode)
         self._in_flight: dict[int, StepInFlight] = {}
         # From here on somebody waits for the next step; nobody: from its scheduling.
         self._waited_since_s: float | None = None

@@ -40,7 +40,7 @@ def read_frame(stream: BinaryIO) -> tuple[int, bytes] | None:
 
 def encode_prompts(prompts: Sequence[Prompt]) -> bytes:
     """A question; raises ``PredictionError`` for a field that JSON cannot hold."""
-    rows = [_values(prompt) for prompt in prompts]
+    rows: list[Sequence[object]] = [_values(prompt) for prompt in prompts]
     try:
         return orjson.dumps(rows)
     except orjson.JSONEncodeError:

@@ -68,7 +68,8 @@ class Settings(BaseSettings):
         default=None,
         ge=0,
         le=65_535,
-        description="port for the metrics of the scheduler in the engine; 0 takes a free one",
+        description="port for the metrics of the scheduler in the engine; 0 takes a free one; "
+        "further data-parallel engines take the next ones",
     )
     engine_metrics_host: str = Field(
         default="127.0.0.1", description="address those metrics are served on"

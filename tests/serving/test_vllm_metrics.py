@@ -9,12 +9,15 @@ from scheduler.driver import Driver
 from scheduler.latency import StepLatency, StepWork
 from scheduler.registry import create_policy
 from scheduler.snapshot import Limits
+from serving.engine_rank import EngineRank
 from serving.vllm_metrics import EngineMetrics
 
 
 @pytest.fixture
 def driver():
-    return Driver(policy=create_policy("fcfs"), limits=Limits(4, 512, 10_000))
+    limits = Limits(4, 512, 10_000)
+    # The first decision may have to compile.
+    return Driver(policy=create_policy("fcfs"), limits=limits, time_box_s=600.0)
 
 
 def read(port):
@@ -23,7 +26,7 @@ def read(port):
         name: float(value)
         for line in text.splitlines()
         if not line.startswith("#")
-        for name, value in [line.split()]
+        for name, value in [line.replace('{engine="0"}', "").split()]
     }
 
 
@@ -51,13 +54,49 @@ def test_whether_the_latency_model_is_trained_can_be_read(driver):
         read(port)
 
 
-def test_a_port_in_use_costs_the_metrics_and_not_the_engine(driver, caplog):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        metrics = EngineMetrics(driver, host="127.0.0.1", port=port)
+@pytest.fixture
+def taken():
+    """A port that somebody else listens on."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_of_a_port_in_use_the_next_free_one_stands_in(driver, taken, caplog):
+    metrics = EngineMetrics(driver, host="127.0.0.1", port=taken)
+    try:
+        assert taken < metrics.port <= taken + 64
+        assert read(metrics.port)["slotwise_engine_requests"] == 0
+        assert f"port {taken} of 127.0.0.1 is taken" in caplog.text
+        assert f"are on port {metrics.port}" in caplog.text
+    finally:
+        metrics.close()
+
+
+def test_every_engine_of_a_server_has_metrics_under_its_rank(driver):
+    """All are given the same port; the third is the one with a request."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    engines = [
+        EngineMetrics(driver, host="127.0.0.1", port=port, rank=EngineRank(rank))
+        for rank in range(3)
+    ]
+    try:
+        assert len({metrics.port for metrics in engines}) == 3
+        for rank, metrics in enumerate(engines):
+            text = httpx.get(f"http://127.0.0.1:{metrics.port}/metrics").text
+            assert f'slotwise_engine_requests{{engine="{rank}"}} 0.0' in text
+            assert f'slotwise_policy_fallbacks_total{{engine="{rank}"}} 0.0' in text
+    finally:
+        for metrics in engines:
+            metrics.close()
+
+
+def test_an_address_that_cannot_be_had_costs_the_metrics_and_not_the_engine(driver, caplog):
+    metrics = EngineMetrics(driver, host="192.0.2.1", port=9400)
     assert metrics.port is None
-    assert str(port) in caplog.text
-    assert "SLOTWISE_ENGINE_METRICS_PORT" in caplog.text
+    assert "192.0.2.1" in caplog.text
+    assert "SLOTWISE_ENGINE_METRICS_HOST" in caplog.text
     metrics.close()

@@ -12,7 +12,9 @@ def make_scheduler(monkeypatch, model_folder):
 
     from serving.vllm_scheduler import SlotwiseScheduler
 
-    def make(policy_name="slotwise", *, policy=None, blocks=200, caching=False, mode="active"):
+    def make(
+        policy_name="slotwise", *, policy=None, blocks=200, caching=False, mode="active", rank=0
+    ):
         import torch
 
         monkeypatch.setenv("SLOTWISE_POLICY", policy_name)
@@ -29,6 +31,8 @@ def make_scheduler(monkeypatch, model_folder):
             async_scheduling=True,
         ).create_engine_config()
         config.cache_config.num_gpu_blocks = blocks
+        # As vLLM tells an engine of a server with several.
+        config.parallel_config.data_parallel_index = rank
         spec = FullAttentionSpec(block_size=16, num_kv_heads=1, head_size=16, dtype=torch.bfloat16)
         scheduler = SlotwiseScheduler(
             vllm_config=config,

@@ -6,7 +6,7 @@ from collections import deque
 import pytest
 from vllm_steps import new_request, run_step
 
-from serving import shadowlog
+from serving import shadowlog, steplog
 
 pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
 pytestmark = pytest.mark.engine
@@ -56,3 +56,25 @@ def test_off_is_vllms_own_scheduler(make_scheduler):
     assert type(scheduler) is TimedScheduler
     assert not isinstance(scheduler, SlotwiseScheduler)
     assert type(scheduler.waiting).__module__.startswith("vllm.")
+
+
+def test_engines_of_one_server_write_files_and_serve_metrics_of_their_own(
+    make_scheduler, monkeypatch, tmp_path
+):
+    """All processes of ``--data-parallel-size 2`` have the same environment."""
+    for name in ("STEP_LOG", "SHADOW_LOG", "DIGEST_FILE"):
+        monkeypatch.setenv(f"SLOTWISE_{name}", str(tmp_path / f"{name.lower()}.x"))
+    monkeypatch.setenv("SLOTWISE_ENGINE_METRICS_PORT", "23417")
+    engines = [make_scheduler("slotwise", mode="shadow", blocks=60, rank=rank) for rank in (0, 1)]
+    for engine in engines:
+        served(engine, arrivals=30)
+    ports = [engine.metrics.port for engine in engines]
+    for engine in engines:
+        engine.shutdown()
+    assert None not in ports
+    assert len(set(ports)) == 2
+    files = {path.name for path in tmp_path.iterdir()}
+    for name in ("step_log", "shadow_log", "digest_file"):
+        assert {f"{name}.x", f"{name}.1.x"} <= files
+    logs = [list(steplog.read(tmp_path / f"step_log{mark}.x")) for mark in ("", ".1")]
+    assert all(len(log) > 20 for log in logs)
