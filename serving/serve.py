@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from predictor.errors import ConfigError
 from serving.engine import layout
-from serving.engine.config import VLLM_SERVER
+from serving.engine.config import SAFE_PATH, VLLM_SERVER
+from serving.serve_defaults import CpuDefaults
 from serving.settings import Settings
 from serving.vllm_arguments import VllmArguments
 
@@ -20,10 +21,11 @@ _NAMED = "--served-model-name"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to run: a command and its environment."""
+    """A command and its environment; ``notes`` say what was chosen for this machine."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def launch(
@@ -43,9 +45,11 @@ def launch(
     defaults = {_NAMED: name, **layout.arguments(None)}
     free = {option: value for option, value in defaults.items() if given.where(option) is None}
     spread = [text for option in free.items() for text in option]
+    cpu = CpuDefaults.of(model, given)
     return Launch(
-        command=(*VLLM_SERVER, "--model", model, *ours, *spread, *given.flags),
-        environment={**os.environ, **layout.environment(None), **told},
+        command=(*VLLM_SERVER, "--model", model, *ours, *spread, *cpu.arguments, *given.flags),
+        environment={**os.environ, **SAFE_PATH, **layout.environment(None), **told},
+        notes=tuple(cpu.notes),
     )
 
 

@@ -51,6 +51,8 @@ def serve(
     if config is not None:
         told["SLOTWISE_CONFIG"] = str(config.resolve())
     started = launch(resolve(model), context.args, settings, name=model, told=told)
+    for note in started.notes:
+        typer.echo(f"slotwise: {note}", err=True)
     # vLLM takes this process over: its signals, its output and its status are the user's.
     os.execve(started.command[0], list(started.command), dict(started.environment))
 

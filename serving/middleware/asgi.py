@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.health_head import HealthHead
 from serving.metrics import CONTENT_TYPE
 from serving.middleware.body import PATHS, CompletionBody
 from serving.middleware.passage import Watch, upload, with_length
@@ -27,7 +28,7 @@ class SlotwiseMiddleware:
     """Wraps vLLM's application; starts and stops with it."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self._app = HealthHead(app)
         self._services: MiddlewareServices | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

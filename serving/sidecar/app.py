@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from serving.health_head import HealthHead
 from serving.settings import Settings
 from serving.sidecar.door import Door
 from serving.sidecar.errors import add_error_handlers
@@ -47,5 +48,6 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     for routes in (predict, schedule, observations, operate, page):
         app.include_router(routes.router())
     app.add_middleware(Door, settings=settings, metrics=used.metrics)
+    app.add_middleware(HealthHead)
     used.traces.follow(app)
     return app

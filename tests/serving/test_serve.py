@@ -90,7 +90,7 @@ def test_a_name_in_the_file_of_vllm_counts(config, key, spelling):
 def test_other_keys_of_the_file_are_left_to_vllm(config):
     command = started("--config", config("middleware: a.B\nasync-scheduling: true\n")).command
     assert MIDDLEWARE in command
-    assert command[9:11] == ("--served-model-name", "asked")
+    assert command[10:12] == ("--served-model-name", "asked")
 
 
 def test_the_layout_yields_to_the_file(config, monkeypatch):
