@@ -28,7 +28,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-from benchmarks.fleet_workload import CLASSES, MODEL, FleetRequest, FleetWorkload
+from benchmarks.fleet_workload import CLASSES, MODEL, MOST_TOKENS, FleetRequest, FleetWorkload
 from benchmarks.switching_router import FORECAST, RULE, SwitchingRouter
 from serving.bench.records import RequestRecord
 from serving.bench.replay import Replay, ReplayRequest
@@ -53,7 +53,7 @@ def replayable(requests: Sequence[FleetRequest], rule: str) -> list[ReplayReques
             slo_class=request.promised,
             prompt_tokens=request.asked.prompt_tokens,
             recorded_tokens=request.asked.output_tokens,
-            max_tokens=request.asked.output_tokens,
+            max_tokens=MOST_TOKENS,
             xargs={
                 # A batch job is code or chat, too, by what it asks: only its promise is another.
                 **encode(slo_class=request.asked.slo_class, slo=CLASSES[request.promised].slo),
@@ -133,6 +133,7 @@ def main() -> None:
             "accelerator": "cpu",
             "router": "benchmarks.switching_router:SwitchingRouter",
             "engine": {"enable_prefix_caching": False, "max_num_seqs": _SLOTS},
+            "settings": {"replay_lengths": True},
         }
     )
     with connect(None, cpus=config.cpus):

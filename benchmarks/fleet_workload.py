@@ -27,7 +27,8 @@ CLASSES = {
     "batch": SloClass("batch", Slo(e2e_s=240.0)),
 }
 _BATCH_SHARE = 1 / 6
-_CAP = 256
+# Of an output; what each request allows.
+MOST_TOKENS = 256
 _POLICY = PolicyName.parse("slotwise")
 
 
@@ -59,7 +60,7 @@ class FleetWorkload:
             model=MODEL,
             num_prompts=count,
             request_rate=rate,
-            max_output_tokens=_CAP,
+            max_output_tokens=MOST_TOKENS,
             seed=seed,
         )
         found, _ = bench_requests(config, self.counter)
@@ -76,4 +77,4 @@ class FleetWorkload:
 
 
 def _cap(_: WorkloadRequest) -> int:
-    return _CAP
+    return MOST_TOKENS

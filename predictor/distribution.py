@@ -159,6 +159,13 @@ class LengthDistribution:
         mass[-1] = self.survival(max_tokens - 1)
         return type(self)(edges, np.maximum(mass, 0.0))
 
+    def at_least(self, tokens: int) -> Self:
+        """Exact distribution of L given ``L >= tokens``; ``point(tokens)`` where that cannot be."""
+        if tokens < 1:
+            raise DistributionError(f"at least {tokens} tokens: give a positive number")
+        rest = self.remaining(tokens - 1)
+        return type(self)(rest.edges + (tokens - 1), rest.probabilities)
+
     def below(self, limit: int) -> Self:
         """Exact distribution of L given ``L <= limit``; ``point(limit)`` where that cannot be."""
         if limit < 1:

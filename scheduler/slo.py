@@ -26,6 +26,14 @@ class Slo:
         """Whether nothing was promised; such a request never counts towards attainment."""
         return self.ttft_s is None and self.tpot_s is None and self.e2e_s is None
 
+    def over(self, other: "Slo") -> "Slo":
+        """These targets, and those of ``other`` where one is left out here."""
+        return Slo(
+            ttft_s=other.ttft_s if self.ttft_s is None else self.ttft_s,
+            tpot_s=other.tpot_s if self.tpot_s is None else self.tpot_s,
+            e2e_s=other.e2e_s if self.e2e_s is None else self.e2e_s,
+        )
+
     def met(self, *, ttft_s: float, tpot_s: float, e2e_s: float) -> bool:
         """Whether the measured latencies keep every target."""
         return (

@@ -13,7 +13,8 @@ logger = logging.getLogger(__name__)
 
 # Of classes that the file does not name; keeps labels of metrics few.
 OTHER = "other"
-_NO_PROMISE = SloClass(name=OTHER, slo=Slo(), priority=0)
+NO_SLO = Slo()
+_NO_PROMISE = SloClass(name=OTHER, slo=NO_SLO, priority=0)
 
 
 class ClassTable:
@@ -29,8 +30,23 @@ class ClassTable:
         return name in self._classes
 
     def get(self, name: str | None) -> SloClass:
-        """The class of this name, the default for none; one that promises nothing if unknown."""
-        return self._default if name is None else self._classes.get(name, _NO_PROMISE)
+        """The class of this name.
+
+        Without a name, or with one that the file does not have: the file's default class, or a
+        class without any target where the file names no default.
+        """
+        return self._default if name is None else self._classes.get(name, self._default)
+
+    def resolve(
+        self, name: str | None, *, targets: Slo = NO_SLO, whole: Slo | None = None
+    ) -> tuple[SloClass, Slo]:
+        """The class and the SLO of a request; every component resolves them here.
+
+        A target that the request leaves out of ``targets`` is its class's. ``whole`` is an SLO that
+        the request states in full: a target that is missing there does not apply.
+        """
+        slo_class = self.get(name)
+        return slo_class, targets.over(slo_class.slo if whole is None else whole)
 
 
 class SloClasses:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.engine import FinishReason
 from vllm.v1.request import Request, RequestStatus
 
 from scheduler.decision import StepDecision
@@ -26,7 +27,9 @@ from serving.priors import ClassPriors
 from serving.settings import load as load_settings
 from serving.shadowlog import ShadowDecision
 from serving.shadowlog import encode as encode_shadow
+from serving.slo_classes import ClassTable
 from serving.slo_config import load as load_slo_config
+from serving.vllm_limits import output_limits
 from serving.vllm_metrics import EngineMetrics
 from serving.vllm_queue import PlannedRequestQueue
 from serving.vllm_releases import check, installed
@@ -38,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 # Requests of an order that are looked up at once.
 _PIECE = 256
+# An output that ended so might have become longer: its length is no observation.
+_BROKEN_OFF = (FinishReason.ABORT, FinishReason.ERROR)
 
 
 class SlotwiseScheduler(TimedScheduler):
@@ -60,12 +65,10 @@ class SlotwiseScheduler(TimedScheduler):
         if self.settings.mode == "active":
             self.waiting = PlannedRequestQueue()
         self._engine_token_budget: int = self.max_num_scheduled_tokens
-        slo_config = load_slo_config(self.settings.slo_config)
-        self._classes = slo_config.slo_classes()
-        self._class_names = list(self._classes)
-        self._default_class = slo_config.default_class or self._class_names[0]
+        self._classes = ClassTable(load_slo_config(self.settings.slo_config))
         self._priors = ClassPriors()
-        self._class_of: dict[str, str] = {}
+        # Of requests whose length says something about later ones: which prior it teaches.
+        self._teaches: dict[str, str] = {}
         self._applied: StepDecision | None = None
         # Whether the last step was empty though somebody sat out.
         self._stuck = False
@@ -163,7 +166,8 @@ class SlotwiseScheduler(TimedScheduler):
         tracker.tokens(counts, time.monotonic())
         for output in live:
             if output.finish_reason is not None:
-                self._forget(output.request_id)
+                complete = output.finish_reason not in _BROKEN_OFF
+                self._forget(output.request_id, complete=complete)
         self.own_s += time.perf_counter() - started_s
         return outputs
 
@@ -178,7 +182,9 @@ class SlotwiseScheduler(TimedScheduler):
         ended: list[Request] = super().finish_requests(request_ids, finished_status)
         for request in ended:
             if request.request_id in self.driver.tracker:
-                self._forget(request.request_id)
+                # At a stop string vLLM's server ends the request by an abort, too.
+                stopped = bool(request.sampling_params and request.sampling_params.stop)
+                self._forget(request.request_id, complete=stopped)
         return ended
 
     def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -191,9 +197,14 @@ class SlotwiseScheduler(TimedScheduler):
             return
         params = request.sampling_params
         hints = decode(params.extra_args if params is not None else None)
-        name = hints.slo_class if hints.slo_class in self._classes else self._default_class
-        slo_class = self._classes[name]
-        self._class_of[request.request_id] = name
+        slo_class, slo = self._classes.resolve(hints.slo_class, whole=hints.slo)
+        limits = output_limits(
+            request, max_model_len=self.max_model_len, replay=self.settings.replay_lengths
+        )
+        max_tokens = limits.max_tokens or request.max_tokens
+        lengths = hints.lengths or self._priors.prior(slo_class.name, max_tokens)
+        if limits.natural:
+            self._teaches[request.request_id] = slo_class.name
         if hints.sheddable:
             self._shedding.arrived(request.request_id)
         self.driver.tracker.arrived(
@@ -203,17 +214,17 @@ class SlotwiseScheduler(TimedScheduler):
                 # machine: a difference between two clocks is nobody's age.
                 arrival_s=time.monotonic(),
                 prompt_tokens=request.num_prompt_tokens,
-                max_tokens=request.max_tokens,
-                slo=hints.slo or slo_class.slo,
-                lengths=hints.lengths or self._priors.prior(name, request.max_tokens),
+                max_tokens=max_tokens,
+                slo=slo,
+                lengths=limits.condition(lengths),
                 priority=request.priority if hints.priority is None else hints.priority,
-                class_index=self._class_names.index(name),
             )
         )
 
-    def _forget(self, request_id: str) -> None:
-        generated = self.driver.tracker.generated(request_id)
-        self._priors.observe(self._class_of.pop(request_id), generated)
+    def _forget(self, request_id: str, *, complete: bool) -> None:
+        name = self._teaches.pop(request_id, None)
+        if complete and name is not None:
+            self._priors.observe(name, self.driver.tracker.generated(request_id))
         self._shedding.ended(request_id)
         self.driver.tracker.finished(request_id)
 

@@ -6,12 +6,14 @@ from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.request import Request
 
 from scheduler.latency import StepWork
 from serving.engine_rank import EngineRank
 from serving.line_log import LineLog
 from serving.settings import load as load_settings
 from serving.steplog import StepRecord, encode
+from serving.vllm_limits import apply_replay_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,12 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
         self._preempted = 0
         # Seconds of our own outside `schedule()` since the last step; charged to the next one.
         self.own_s = 0.0
+
+    def add_request(self, request: Request) -> None:
+        """Take in a new request; one of a benchmark ends at its recorded length."""
+        if self.settings.replay_lengths:
+            apply_replay_length(request)
+        super().add_request(request)
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Schedule as stock vLLM does, and remember what the step computes."""

@@ -20,6 +20,10 @@ PRIORITY_KEY = "slotwise_priority"
 SHEDDABLE_KEY = "slotwise_sheddable"
 PREFIX = "slotwise_"
 
+# Of a benchmark's client: the length at which the engine ends the output. The policies must not
+# know it, so it is no hint; the middleware leaves it alone.
+REPLAY_TOKENS_KEY = "replay_output_tokens"
+
 # And what travels back with a request that the scheduler ended: vLLM's ``stop_reason``.
 SHED = "slotwise_shed"
 
@@ -79,6 +83,12 @@ def decode(extra_args: Mapping[str, object] | None) -> Hints:
     sheddable, bad_sheddable = _whole(extra_args.get(SHEDDABLE_KEY))
     invalid += bad_slo + bad_lengths + bad_priority + bad_sheddable
     return Hints(slo_class, slo, lengths, priority, sheddable == 1, invalid)
+
+
+def replay_tokens(extra_args: Mapping[str, object] | None) -> int | None:
+    """The length that a benchmark's client recorded, if the request carries one."""
+    value = (extra_args or {}).get(REPLAY_TOKENS_KEY)
+    return value if type(value) is int and value > 0 else None
 
 
 def _numbers(value: object) -> Sequence[float] | None:

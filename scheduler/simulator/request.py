@@ -1,10 +1,20 @@
 """A request of a simulation, and what became of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from predictor.distribution import LengthDistribution
 from scheduler.slo import Slo, tpot_s
 from scheduler.tracker import Arrival
+
+# What clients allow where nothing else is said.
+_USUAL_LIMIT = 8192
+
+
+def ordinary_limit(output_tokens: Iterable[int]) -> int:
+    """One ``max_tokens`` for all requests of a workload, so that it tells nothing of any one."""
+    longest = max(output_tokens, default=1)
+    return max(_USUAL_LIMIT, 1 << (longest - 1).bit_length())
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +22,8 @@ class SimRequest:
     """What arrives: ``output_tokens`` is the true length, ``lengths`` what the policy is told.
 
     ``prefix_tokens`` of the prompt are cached beforehand (where the engine caches at all);
-    ``max_tokens`` is what the client allowed.
+    ``max_tokens`` is what the client allowed: policies see it, so it must not follow from the
+    true length (:func:`ordinary_limit`).
     """
 
     request_id: str
@@ -24,7 +35,7 @@ class SimRequest:
     slo_class: str = ""
     priority: int = 0
     prefix_tokens: int = 0
-    max_tokens: int = 8192
+    max_tokens: int = _USUAL_LIMIT
 
     def arrival(self) -> Arrival:
         """As a tracker sees it."""
@@ -32,7 +43,7 @@ class SimRequest:
             request_id=self.request_id,
             arrival_s=self.arrival_s,
             prompt_tokens=self.prompt_tokens,
-            max_tokens=max(self.max_tokens, self.output_tokens),
+            max_tokens=self.max_tokens,
             slo=self.slo,
             lengths=self.lengths,
             priority=self.priority,

@@ -82,6 +82,7 @@ class PolicyTurn:
         env = {
             "SLOTWISE_POLICY": self.policy.base,
             "SLOTWISE_STEP_LOG": str(self._step_log.resolve()),
+            "SLOTWISE_REPLAY_LENGTHS": "true",
         }
         if self.config.slo_config is not None:
             env["SLOTWISE_SLO_CONFIG"] = str(self.config.slo_config.resolve())

@@ -26,6 +26,7 @@ def replay_of(round_: Sequence[ProfileRequest]) -> list[ReplayRequest]:
             prompt_tokens=0,
             recorded_tokens=made_up.output_tokens,
             max_tokens=made_up.output_tokens,
+            state_length=True,
         )
         for number, made_up in enumerate(round_)
     ]

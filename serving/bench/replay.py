@@ -13,8 +13,8 @@ from scheduler.slo import Slo, tpot_s
 from serving.bench.client import Answer, StreamMeter, ask, open_client
 from serving.bench.engine_watch import EngineWatch
 from serving.bench.records import RequestRecord
+from serving.xargs import REPLAY_TOKENS_KEY, XargValue
 
-XargValue = str | int | float | list[float]
 EventKind = Literal["sent", "first_token", "finished"]
 
 # Of answers that end by themselves; the collected lengths were sampled at the same.
@@ -25,10 +25,12 @@ NATURAL_TEMPERATURE = 0.7
 class ReplayRequest:
     """One request of a workload.
 
-    ``arrival_s`` counts from the start of the replay. With ``force_length`` the answer has
-    exactly ``recorded_tokens``; otherwise the model stops by itself, at ``max_tokens`` at the
-    latest. ``priority`` (vLLM: lower is earlier) is sent unless 0, as an engine without priority
-    scheduling refuses any other. ``xargs`` reach the scheduler inside the engine.
+    ``arrival_s`` counts from the start of the replay. With ``force_length`` the output has exactly
+    ``recorded_tokens``. An engine with ``SLOTWISE_REPLAY_LENGTHS`` reads them from a mark that no
+    policy sees; with ``state_length`` the request itself states them, as load generators do, and
+    its length teaches nobody anything. Without ``force_length`` the model stops by itself.
+    ``max_tokens`` is the limit that an ordinary client sends. ``priority`` (vLLM: lower is earlier)
+    is sent unless 0. ``xargs`` reach the scheduler inside the engine.
     """
 
     request_id: str
@@ -39,6 +41,7 @@ class ReplayRequest:
     recorded_tokens: int
     max_tokens: int
     force_length: bool = True
+    state_length: bool = False
     priority: int = 0
     xargs: Mapping[str, XargValue] = field(default_factory=dict)
     predicted_mean_tokens: float | None = None
@@ -51,21 +54,23 @@ class ReplayRequest:
         Sampled answers have no seed of their own: vLLM's CPU build dies of a seeded request whose
         prompt is computed in more than one step (it turns back the generator, which CPUs cannot).
         """
-        limit = self.recorded_tokens if self.force_length else self.max_tokens
         document: dict[str, object] = {
             "model": model,
             "messages": [{"role": "user", "content": self.prompt}],
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": 0.0 if self.force_length else NATURAL_TEMPERATURE,
-            "max_tokens": limit,
+            "max_tokens": self.recorded_tokens if self.state_length else self.max_tokens,
         }
+        xargs = dict(self.xargs)
         if self.force_length:
-            document |= {"min_tokens": limit, "ignore_eos": True, "seed": seed}
+            document |= {"ignore_eos": True, "seed": seed}
+        if self.force_length and not self.state_length:
+            xargs[REPLAY_TOKENS_KEY] = self.recorded_tokens
         if self.priority:
             document["priority"] = self.priority
-        if self.xargs:
-            document["vllm_xargs"] = dict(self.xargs)
+        if xargs:
+            document["vllm_xargs"] = xargs
         return json.dumps(document).encode()
 
 

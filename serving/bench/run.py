@@ -27,6 +27,7 @@ from serving.report.files import write_atomically
 from serving.report.html import write_report
 from serving.report.summary import result_document
 from serving.report.table import print_tables
+from serving.slo_classes import ClassTable
 from serving.slo_config import SloConfig
 from serving.slo_config import load as load_slo_config
 from serving.train import ensure_predictor, token_counter
@@ -84,8 +85,8 @@ def _run_all(
     runs: list[PolicyRun],
     console: Console,
 ) -> None:
-    classes = slo_config.slo_classes()
-    slos = {name: slo_class.slo for name, slo_class in classes.items()}
+    classes = ClassTable(slo_config)
+    slos = {each.slo_class: classes.get(each.slo_class).slo for each in requests}
     folder = config.output.parent
     folder.mkdir(parents=True, exist_ok=True)
     with BenchProgress(console, len(requests)) as progress:

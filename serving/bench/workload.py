@@ -1,12 +1,13 @@
 """The requests of one benchmark, and what each policy's engine is sent of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from scheduler.registry import PolicyName
 from scheduler.slo import SloClass
 from serving.bench.config import STOCK, BenchConfig
 from serving.bench.forecast import Forecast
 from serving.bench.replay import ReplayRequest
+from serving.slo_classes import ClassTable
 from serving.xargs import encode
 from training.collected.known import Collected
 from training.sharegpt import ReadReport, read_sharegpt
@@ -68,7 +69,7 @@ def replay_requests(
     policy: PolicyName,
     requests: Sequence[WorkloadRequest],
     forecasts: Sequence[Forecast],
-    classes: Mapping[str, SloClass],
+    classes: ClassTable,
     known: Collected | None = None,
 ) -> list[ReplayRequest]:
     """Return what the client sends under one policy."""
@@ -78,7 +79,7 @@ def replay_requests(
             policy,
             request,
             forecast,
-            classes[request.slo_class],
+            classes.get(request.slo_class),
             limit=answer_limit(config, request, known),
         )
         for request, forecast in zip(requests, forecasts, strict=True)

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     shadow_log: Path | None = Field(
         default=None, description="file for what would have been decided, in mode shadow"
     )
+    replay_lengths: bool = Field(
+        default=False,
+        description="end a request at the recorded length that it carries; for benchmarks",
+    )
     digest_file: Path | None = Field(
         default=None, description="file in which the engine says how it is, for routers"
     )

@@ -12,7 +12,7 @@ from predictor.distribution import LengthDistribution
 from predictor.errors import InputError
 from predictor.prompt import Prompt
 from scheduler.simulator.profiles import EngineProfile, load_profile
-from scheduler.simulator.request import SimRequest
+from scheduler.simulator.request import SimRequest, ordinary_limit
 from scheduler.slo import Slo
 from serving.bench.config import BenchConfig
 from serving.bench.workload import bench_requests
@@ -20,6 +20,7 @@ from serving.simulate.config import SimConfig
 from serving.simulate.forecast import ForecastKind, Length, from_history, from_noise
 from serving.simulate.published import kinds, poisson, published_names, published_rows
 from serving.simulate.timed_length import TimedLength
+from serving.slo_classes import ClassTable
 from serving.slo_config import load as load_slo_config
 from serving.train import ensure_predictor, token_counter
 from training.trace import read_trace
@@ -39,7 +40,8 @@ class SimWorkload:
         if self._published and config.slo_config is not None:
             raise InputError(f"--slo-config: workload {config.workload} has promises of its own")
         self._slo_config = load_slo_config(config.slo_config)
-        self.classes = self._slo_config.slo_classes()
+        self._table = ClassTable(self._slo_config)
+        self._classes = list(self._slo_config.classes)
         without_text = bool(config.traces) or self._published
         if self._kind.name == "predicted" and without_text:
             raise InputError("--forecast predicted needs prompts: use history, oracle or noise:S")
@@ -57,6 +59,7 @@ class SimWorkload:
         scale = self._config.rate_scale if scale is None else scale
         rows = [replace(row, arrival_s=row.arrival_s / scale) for row in rows]
         told = self._told(rows, seed, oracle=oracle)
+        limit = ordinary_limit(row.output_tokens for row in rows)
         return [
             SimRequest(
                 request_id=row.request_id,
@@ -66,7 +69,8 @@ class SimWorkload:
                 slo=self._slo(row),
                 lengths=lengths,
                 slo_class=row.slo_class,
-                priority=0 if self._published else self.classes[row.slo_class].priority,
+                priority=0 if self._published else self._table.get(row.slo_class).priority,
+                max_tokens=limit,
             )
             for row, lengths in zip(rows, told, strict=True)
         ]
@@ -91,7 +95,7 @@ class SimWorkload:
 
     def _slo(self, row: TimedLength) -> Slo:
         if not self._published:
-            return self.classes[row.slo_class].slo
+            return self._table.resolve(row.slo_class)[1]
         kind = kinds(str(self._config.workload))[row.slo_class]
         return kind.slo(self._first_engine.alone_s(row.prompt_tokens))
 
@@ -129,13 +133,13 @@ class SimWorkload:
 
     def _class_and_path(self, text: str) -> tuple[str, Path]:
         name, equals, path = text.partition("=")
-        if equals and name in self.classes:
+        if equals and self._table.has(name):
             return name, Path(path)
         if equals and not Path(text).exists():
             raise InputError(
-                f"--trace {text}: class {name!r} is not one of {', '.join(self.classes)}"
+                f"--trace {text}: class {name!r} is not one of {', '.join(self._classes)}"
             )
-        default = self._slo_config.default_class or list(self.classes)[-1]
+        default = self._slo_config.default_class or self._classes[-1]
         return default, Path(text)
 
     def _stretch(self, seed: int) -> list[TimedLength]:

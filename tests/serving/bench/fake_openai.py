@@ -70,7 +70,8 @@ class FakeOpenAI:
             return
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         event(writer, ROLE)
-        count = document["max_tokens"]
+        recorded = document.get("vllm_xargs", {}).get("replay_output_tokens")
+        count = recorded or document["max_tokens"]
         for index in range(count if behaviour in ("ok", "empty") else count // 2):
             text = "" if behaviour == "empty" else f'"delta" [DONE] "error" {index}'
             event(writer, {"choices": [{"index": 0, "delta": {"content": text}}]})

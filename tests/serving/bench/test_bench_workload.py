@@ -8,9 +8,11 @@ import pytest
 from predictor.distribution import LengthDistribution
 from predictor.errors import DatasetError, InputError
 from scheduler.registry import PolicyName
+from scheduler.slo import Slo
 from serving.bench.config import BenchConfig
 from serving.bench.forecast import Forecast, forecasts
-from serving.bench.profile import profile_rounds
+from serving.bench.policy_run import PolicyTurn
+from serving.bench.profile import profile_rounds, replay_of
 from serving.bench.replay import NATURAL_TEMPERATURE
 from serving.bench.run import _facts
 from serving.bench.workload import (
@@ -20,8 +22,9 @@ from serving.bench.workload import (
     replay_requests,
     true_tokens,
 )
-from serving.slo_config import DEFAULT
-from serving.xargs import decode
+from serving.slo_classes import OTHER, ClassTable
+from serving.slo_config import DEFAULT, ClassTargets, SloConfig
+from serving.xargs import decode, replay_tokens
 from training.collected.known import Collected
 from training.sharegpt import read_sharegpt
 from training.split import split_of
@@ -113,7 +116,7 @@ def test_each_policy_is_told_what_it_may_know(data_set, policy, mean):
 def test_stock_engines_get_nothing_of_ours(data_set):
     bench_config = config(data_set)
     sampled, _ = bench_requests(bench_config, Words())
-    classes = DEFAULT.slo_classes()
+    classes = ClassTable(DEFAULT)
     sent = replay_requests(
         bench_config, PolicyName.parse("priority"), sampled, [Forecast()] * 12, classes
     )
@@ -124,22 +127,62 @@ def test_stock_engines_get_nothing_of_ours(data_set):
 def test_our_engines_get_class_slo_and_lengths(data_set):
     bench_config = config(data_set)
     sampled, _ = bench_requests(bench_config, Words())
-    classes = DEFAULT.slo_classes()
+    classes = ClassTable(DEFAULT)
     told = [Forecast(LengthDistribution.point(9), 0.001)] * 12
     sent = replay_requests(bench_config, PolicyName.parse("slotwise"), sampled, told, classes)
     for request in sent:
         hints = decode(request.xargs)
         assert hints.slo_class == request.slo_class
-        assert hints.slo == classes[request.slo_class].slo
+        assert hints.slo == classes.get(request.slo_class).slo
         assert hints.lengths.mean == 9
         assert request.priority == 0
+
+
+def test_a_request_says_the_ordinary_limit_and_never_its_recorded_length(data_set):
+    bench_config = config(data_set)
+    sampled, _ = bench_requests(bench_config, Words())
+    policy, told = PolicyName.parse("slotwise"), [Forecast()] * 12
+    for request in replay_requests(bench_config, policy, sampled, told, ClassTable(DEFAULT)):
+        body = json.loads(request.body(model="m", seed=0))
+        room = bench_config.max_model_len - TEMPLATE_TOKENS - request.prompt_tokens
+        assert body["max_tokens"] == room != request.recorded_tokens
+        assert "min_tokens" not in body
+        assert replay_tokens(body["vllm_xargs"]) == request.recorded_tokens
+
+
+def test_the_engine_is_told_to_end_outputs_at_recorded_lengths(data_set, tmp_path):
+    turn = PolicyTurn(
+        config=config(data_set), policy=PolicyName.parse("fcfs"), model="m", requests=[], slos={},
+        folder=tmp_path, on_phase=print, on_event=print,
+    )  # fmt: skip
+    assert turn._engine_config().env["SLOTWISE_REPLAY_LENGTHS"] == "true"
+
+
+def test_profiling_states_its_lengths_openly_so_that_nothing_learns_them():
+    for request in replay_of(profile_rounds(4)[-1]):
+        body = json.loads(request.body(model="m", seed=0))
+        assert (body["max_tokens"], body["ignore_eos"]) == (request.recorded_tokens, True)
+        assert "vllm_xargs" not in body
+
+
+def test_classes_that_the_slo_file_does_not_have_are_its_default_class_or_none(data_set):
+    bench_config = config(data_set)
+    sampled, _ = bench_requests(bench_config, Words())
+    policy, told = PolicyName.parse("slotwise"), [Forecast()] * 12
+    for default, wanted in ((None, (OTHER, Slo())), ("batch", ("batch", Slo(e2e_s=60.0)))):
+        slo_config = SloConfig(
+            classes={"batch": ClassTargets(e2e_ms=60_000)}, default_class=default
+        )
+        sent = replay_requests(bench_config, policy, sampled, told, ClassTable(slo_config))
+        hints = decode(sent[0].xargs)
+        assert (hints.slo_class, hints.slo) == wanted
 
 
 def test_natural_lengths_are_not_forced(data_set):
     bench_config = config(data_set, lengths="natural")
     sampled, _ = bench_requests(bench_config, Words())
     sent = replay_requests(
-        bench_config, PolicyName.parse("fcfs"), sampled, [Forecast()] * 12, DEFAULT.slo_classes()
+        bench_config, PolicyName.parse("fcfs"), sampled, [Forecast()] * 12, ClassTable(DEFAULT)
     )
     assert not any(request.force_length for request in sent)
     assert json.loads(sent[0].body(model="m", seed=0))["temperature"] == NATURAL_TEMPERATURE

@@ -74,10 +74,13 @@ async def test_tokens_without_text_are_an_answer(server: FakeOpenAI) -> None:
 async def test_a_forced_length_travels_with_everything_else(server: FakeOpenAI) -> None:
     await run(server, ask("ok", name="me", priority=3, xargs={"a": [1.0, 2.0]}), seed=7)
     (body,) = server.bodies
-    assert (body["max_tokens"], body["min_tokens"], body["ignore_eos"]) == (8, 8, True)
+    assert (body["max_tokens"], body["ignore_eos"]) == (6, True)
     assert (body["model"], body["seed"], body["temperature"]) == ("m", 7, 0)
     assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
-    assert (body["priority"], body["vllm_xargs"]) == (3, {"a": [1.0, 2.0]})
+    assert (body["priority"], body["vllm_xargs"]) == (
+        3,
+        {"a": [1.0, 2.0], "replay_output_tokens": 8},
+    )
     assert server.request_ids == ["me"]
 
 
