@@ -10,6 +10,7 @@ _PREDICTOR = (
     "Folder of a trained predictor, packaged (the default), champion, candidate, a version number, "
     "or none: class priors answer."
 )
+_ROOT_PATH = "Path under which a proxy shows the sidecar, e.g. /slotwise."
 _SLOS = "File with the SLO classes; read anew when it changes."
 _DATABASE = "sqlite:///FILE or postgresql://..., better given in SLOTWISE_DATABASE_URL."
 
@@ -18,6 +19,7 @@ def sidecar(
     config: Annotated[Path | None, typer.Option(help=_CONFIG)] = None,
     host: Annotated[str | None, typer.Option(help="Address; default: 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; default: 8400; 0: a free one.")] = None,
+    root_path: Annotated[str | None, typer.Option(help=_ROOT_PATH)] = None,
     predictor: Annotated[str | None, typer.Option(help=_PREDICTOR)] = None,
     predictor_workers: Annotated[
         int | None, typer.Option(help="Predictor processes; default: 1.")
@@ -34,6 +36,7 @@ def sidecar(
     flags = {
         "host": host,
         "port": port,
+        "root_path": root_path,
         "predictor": predictor,
         "predictor_workers": predictor_workers,
         "policy": policy,

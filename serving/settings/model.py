@@ -116,6 +116,11 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8400, ge=0, le=65_535, description="port to listen on; 0 takes a free one"
     )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*/?$",
+        description="path under which a proxy shows the sidecar, e.g. /slotwise",
+    )
     api_token: SecretStr | None = Field(
         default=None, min_length=8, description="bearer token that requests must carry"
     )

@@ -39,6 +39,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         version=version("slotwise"),
         description=_DESCRIPTION,
         lifespan=lifespan,
+        root_path=settings.root_path.rstrip("/"),
         # Their pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,

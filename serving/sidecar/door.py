@@ -9,7 +9,9 @@ import re
 import time
 import uuid
 from contextvars import ContextVar
+from urllib.parse import quote
 
+from starlette._utils import get_route_path  # what the routes go by
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.metrics import Metrics
 from serving.settings import Settings
 from serving.sidecar.errors import error_response
+from serving.sidecar.prefix import note_prefix
 from serving.token import Token
 
 logger = logging.getLogger("serving.sidecar.access")
@@ -24,7 +27,7 @@ logger = logging.getLogger("serving.sidecar.access")
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 # Whoever asks whether the process lives need not be known, nor whoever looks at the empty page.
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", ""})
 OPEN_ASSETS = "/assets/"
 
 _GOOD_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
@@ -47,12 +50,15 @@ class Door:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
+        note_prefix(scope, headers)
         visit = _Visit(headers.get(b"x-request-id", b""), send)
         mark = request_id.set(visit.id)
         try:
-            refusal = self._refusal(scope["path"], headers)
-            if refusal is not None:
-                await refusal(scope, receive, visit.send)
+            # As the routes see it: without what stands before it behind a proxy.
+            path = get_route_path(scope)
+            reply = self._refusal(path, headers) or _to_the_page(scope, path)
+            if reply is not None:
+                await reply(scope, receive, visit.send)
             else:
                 limited = _limited(receive, self._max_bytes)
                 await self._app(scope, limited, visit.send)
@@ -87,6 +93,14 @@ class Door:
                     "ms": round(seconds * 1e3, 2),
                 },
             )
+
+
+def _to_the_page(scope: Scope, path: str) -> Response | None:
+    """The page's addresses are relative: its own must end in a slash."""
+    if path:
+        return None
+    last = scope["path"].rpartition("/")[2]
+    return Response(status_code=307, headers={"location": f"./{quote(last)}/"})
 
 
 class _Visit:

@@ -193,7 +193,7 @@ async function predict(event) {
   try {
     const content = { prompt: $("prompt").value, slo_class: $("slo-class").value || "chat" };
     if ($("max-tokens").value) content.max_tokens = Number($("max-tokens").value);
-    forecast = await ask("/predict", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(content) });
+    forecast = await ask("predict", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(content) });
     drawForecast();
     $("forecast-said").textContent = forecastWords();
   } catch (error) {
@@ -246,7 +246,7 @@ function drawAll() {
 async function refresh() {
   clearTimeout(timer);
   try {
-    latest = await ask("/live");
+    latest = await ask("live");
     $("door").hidden = true;
     say(null);
     drawAll();

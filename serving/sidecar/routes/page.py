@@ -5,16 +5,17 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from plotly.offline import get_plotlyjs
 from starlette.responses import Response
 
 from serving.sidecar.json_response import JsonResponse
+from serving.sidecar.prefix import forwarded_prefix
 from serving.sidecar.routes.shared import Used, new_router
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'self'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
 _HEADERS = {"content-security-policy": _POLICY, "x-content-type-options": "nosniff"}
@@ -26,8 +27,15 @@ def router() -> APIRouter:
     routes = new_router("page")
 
     @routes.get("/", include_in_schema=False)
-    async def page() -> Response:
-        return _file("page.html")
+    async def page(request: Request) -> Response:
+        """Its addresses are relative. A proxy that took a prefix off says so in a header, and may
+        have taken the slash at the end as well.
+        """
+        prefix = forwarded_prefix(dict(request.scope["headers"]))
+        base = f'<base href="{prefix}/">\n' if prefix else ""
+        content = _content("page.html").replace(b"<head>\n", f"<head>\n{base}".encode(), 1)
+        headers = {**_HEADERS, "cache-control": "no-cache", "vary": "x-forwarded-prefix"}
+        return Response(content, media_type=_KINDS["html"], headers=headers)
 
     @routes.get("/assets/plotly.js", include_in_schema=False)
     async def plotly(if_none_match: Annotated[str | None, Header()] = None) -> Response:
@@ -65,7 +73,12 @@ def _plotly() -> tuple[bytes, str]:
     return script, f'"{sha256(script).hexdigest()[:16]}"'
 
 
+def _content(name: str) -> bytes:
+    return files("serving.sidecar").joinpath("page", name).read_bytes()
+
+
 def _file(name: str) -> Response:
-    content = files("serving.sidecar").joinpath("page", name).read_bytes()
     kind = _KINDS[name.rpartition(".")[2]]
-    return Response(content, media_type=kind, headers={**_HEADERS, "cache-control": "no-cache"})
+    return Response(
+        _content(name), media_type=kind, headers={**_HEADERS, "cache-control": "no-cache"}
+    )

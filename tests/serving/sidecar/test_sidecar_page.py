@@ -102,6 +102,22 @@ def report_something(client: httpx.Client) -> None:
     client.post("/observations", json={"observations": rows}).raise_for_status()
 
 
+def test_under_a_path_that_a_proxy_leaves_on(start, visit, predictor):
+    sidecar = start(SLOTWISE_PREDICTOR=str(predictor), SLOTWISE_ROOT_PATH="/teams/slotwise")
+    found = visit(f"{sidecar.url}/teams/slotwise")
+    expect = playwright.expect
+    expect(found.page.locator("#status")).to_contain_text("history")
+    with sidecar.client() as client:
+        report_something(client)
+    expect(found.page.locator("#plan .barlayer path").first).to_be_visible(timeout=10_000)
+    found.page.fill("#prompt", "Write a function that reverses a list.")
+    found.page.click("#ask button")
+    expect(found.page.locator("#forecast-said")).to_contain_text("About")
+    under = (f"{sidecar.url}/teams/slotwise", "data:", "blob:")
+    assert all(url.startswith(under) for url in found.asked), found.asked
+    assert found.faults == []
+
+
 def test_empty_then_live_then_a_prompt(start, visit, predictor):
     sidecar = start(SLOTWISE_PREDICTOR=str(predictor))
     found = visit(sidecar.url)
