@@ -1,6 +1,6 @@
 """What a policy answers: a standing plan (slow clock) and one step's decision (fast clock)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -60,6 +60,13 @@ class StepDecision:
     token_budget: int | None = None
     shortlisted: bool = False
     stands: bool = True
+
+    def completed(self, waiting: Ints) -> "StepDecision":
+        """The same for all ``waiting``: those that a shortlist left out stand behind the others."""
+        if not self.shortlisted:
+            return self
+        others = waiting[~np.isin(waiting, self.order)]
+        return replace(self, order=np.concatenate((self.order, others)), shortlisted=False)
 
     def same_queue(self, other: "StepDecision | None") -> bool:
         """Whether the waiting stand in the right order already if ``other`` was applied before."""

@@ -7,10 +7,12 @@ from dataclasses import replace
 from math import inf
 
 from predictor.errors import SnapshotError
+from scheduler.backoff import Backoff
 from scheduler.decision import Plan, StepDecision, no_handles
 from scheduler.latency import StepLatency, StepWork
 from scheduler.policy import Policy
 from scheduler.refit import Refit
+from scheduler.shortlist import Shortlist
 from scheduler.snapshot import Floats, Limits, Snapshot
 from scheduler.tracker import Tracker
 
@@ -29,7 +31,10 @@ class Driver:
     and calls :meth:`decide` before each step. Until the latency model has seen enough steps,
     and whenever the policy raises or takes longer than ``time_box_s``, requests are served in
     arrival order for that step; ``fallbacks`` counts the latter two, ``untrained`` the steps
-    before. ``background``: the model is refitted in a thread of its own, and :meth:`close` ends it.
+    before. Of a long queue the policy sees a shortlist (:mod:`scheduler.shortlist`), a shorter one
+    after an overrun; after several overruns in a row it rests for some steps, which count as
+    ``fallbacks`` too (:mod:`scheduler.backoff`). ``background``: the model is refitted in a thread
+    of its own, and :meth:`close` ends it.
     ``previous`` is a plan that an earlier driver of the same engine made, in this one's handles.
     """
 
@@ -46,11 +51,13 @@ class Driver:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.policy = policy
-        self.tracker = tracker or Tracker(limits=limits)
+        # An empty tracker is false.
+        self.tracker = Tracker(limits=limits) if tracker is None else tracker
         self.fallbacks = 0
         self.untrained = 0
         self._refit = Refit(latency, background=background)
         self._time_box_s = time_box_s
+        self._shortlist, self._backoff = Shortlist(), Backoff.of(slots=limits.max_num_seqs)
         self._clock = clock
         self._plan = previous
         self._standing: StepDecision | None = None
@@ -84,25 +91,31 @@ class Driver:
             return self._no_latency_yet()
         if self._standing is not None and (not self._stale(now_s) or self._may_put_off()):
             return self._standing
+        if self._backoff.rests():
+            self.fallbacks += 1
+            return self._arrival_order()
         started_s = self._clock()
-        snapshot = self.tracker.snapshot(
-            now_s=now_s, latency=latency, kv_tokens_free=kv_tokens_free
-        )
+        snapshot = self._look(now_s, latency, kv_tokens_free, advance=self._stale(now_s))
         try:
             decision = self._ask(snapshot)
         except Exception as error:  # noqa: BLE001 - a policy's fault must not stop an engine
             return self._fall_back("raised", repr(error))
         spent_s = self._clock() - started_s
         if spent_s > self._time_box_s:
+            self._backoff.overran(len(snapshot.waiting))
             return self._fall_back("overran", f"{spent_s * 1e3:.1f} ms")
+        self._backoff.in_time()
         return decision
 
     def snapshot(self, *, now_s: float, kv_tokens_free: int | None = None) -> Snapshot:
-        """The engine as it is; raises ``SnapshotError`` before the first latency model."""
+        """The engine as it is, of a long queue the shortlist.
+
+        Raises ``SnapshotError`` before the first latency model.
+        """
         latency = self._refit.latest
         if latency is None:
             raise SnapshotError("no latency model yet: an engine must have run some steps first")
-        return self.tracker.snapshot(now_s=now_s, latency=latency, kv_tokens_free=kv_tokens_free)
+        return self._look(now_s, latency, kv_tokens_free, advance=False)
 
     def observe_step(self, work: StepWork, step_s: float) -> None:
         """Learn from one finished step. Cost: under a microsecond, and a refit now and then."""
@@ -116,6 +129,17 @@ class Driver:
         """Stop learning in the background."""
         self._refit.close()
 
+    def _look(
+        self, now_s: float, latency: StepLatency, kv_tokens_free: int | None, *, advance: bool
+    ) -> Snapshot:
+        """What the policy is shown. Between two plans a shortlist only loses who is admitted."""
+        shown = self._shortlist.look(
+            self.tracker, now_s=now_s, latency=latency, most=self._backoff.shown, advance=advance
+        )
+        return self.tracker.snapshot(
+            now_s=now_s, latency=latency, kv_tokens_free=kv_tokens_free, waiting=shown
+        )
+
     def _ask(self, snapshot: Snapshot) -> StepDecision:
         if self._stale(snapshot.now_s):
             self._standing, self._put_off = None, False
@@ -123,6 +147,8 @@ class Driver:
             self._planned_version, self._planned_at_s = snapshot.version, snapshot.now_s
             self._plan = self.policy.plan(snapshot, self._plan)
         decision = self.policy.step(snapshot, self._plan)
+        if snapshot.left_out:
+            decision = replace(decision, shortlisted=True)
         if decision.stands:
             # Who was preempted now must not be preempted again when it is back.
             stays = len(decision.preempt) == 0

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 
@@ -20,7 +20,7 @@ from scheduler.policies.step_limit import StepLimited
 from scheduler.policy import Policy
 from scheduler.sliding.config import SlidingConfig
 from scheduler.sliding.parts import SlidingParts
-from scheduler.slots.config import SlotConfig
+from scheduler.slots.config import SILENCE_S, SlotConfig
 from scheduler.slots.parts import SlotParts
 
 ORACLE_SUFFIX = "-oracle"
@@ -51,6 +51,8 @@ _PARTED: Mapping[str, Callable[[str], SlidingParts | SlotParts]] = {
 
 # About as many moves as fit the time box on a warm machine.
 _REPEATABLE = SlotConfig(time_box_s=inf, max_moves=128)
+# The share of a driver's time box that a search may take: to read and to step take time as well.
+_SEARCH_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +95,35 @@ def policy_names() -> tuple[str, ...]:
     return (*_FACTORIES, *_PARTED)
 
 
-def create_policy(name: str, *, repeatable: bool = False) -> Policy:
+def create_policy(
+    name: str, *, repeatable: bool = False, time_box_s: float = 0.010, silence_s: float = SILENCE_S
+) -> Policy:
     """Build the policy of this name; raises :class:`UnknownPolicyError`.
 
-    ``repeatable``: searches end after a fixed number of moves instead of at their time box.
+    ``time_box_s`` is the driver's, and searches end well within it; ``repeatable``: they end after
+    a fixed number of moves instead. ``silence_s``: how long a stream that has begun may be silent,
+    to policies that know such a bound.
     """
     rule, tokens = split_limit(PolicyName.parse(name).base)
-    policy = _create(rule, tokens, repeatable=repeatable)
+    most_s = inf if repeatable else _SEARCH_SHARE * time_box_s
+    policy = _create(rule, tokens, repeatable=repeatable, most_s=most_s, silence_s=silence_s)
     return policy if tokens is None else StepLimited(policy, tokens)
 
 
-def _create(rule: str, tokens: int | None, *, repeatable: bool) -> Policy:
+def _create(
+    rule: str, tokens: int | None, *, repeatable: bool, most_s: float, silence_s: float
+) -> Policy:
     """The policy without its limit of ``tokens``, which is the chunk of those with a fixed one."""
     if base_of(rule) == SlidingParts.base:
         config = SlidingConfig() if tokens is None else SlidingConfig(fixed_tokens=tokens)
         return SlidingServePolicy(config, parts=SlidingParts.parse(rule))
     if base_of(rule) == SlotParts.base:
-        return SlotwisePolicy(_REPEATABLE if repeatable else None, parts=SlotParts.parse(rule))
+        slots = replace(
+            _REPEATABLE if repeatable else SlotConfig(), time_box_most_s=most_s, silence_s=silence_s
+        )
+        return SlotwisePolicy(slots, parts=SlotParts.parse(rule))
     if rule == "sarathi-edf" and tokens is not None:
         return SarathiEdfPolicy(token_budget=tokens)
-    if repeatable and rule == "anneal-paper":
-        return AnnealPaperPolicy(config=AnnealConfig.paper())
+    if rule == "anneal-paper":
+        return AnnealPaperPolicy(config=AnnealConfig.paper(time_box_s=most_s))
     return _FACTORIES[rule]()

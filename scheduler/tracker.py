@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from predictor.distribution import LengthDistribution, stack
 from predictor.errors import SnapshotError
@@ -270,6 +271,26 @@ class Tracker:
     def waiting_handles(self) -> Ints:
         """Handles of the waiting in arrival order."""
         return self._waiting.order(self._pool[Column.ARRIVAL_S])
+
+    @property
+    def columns(self) -> Floats:
+        """float64[len(Column), capacity], by handle: what :class:`RequestTable` shows; live."""
+        return self._pool
+
+    @property
+    def atoms(self) -> Floats:
+        """float64[capacity, ATOMS], by handle: those of :class:`LengthTable`."""
+        return self._atoms
+
+    @property
+    def waits(self) -> NDArray[np.int8]:
+        """int8[capacity], by handle: not zero for those who wait; live."""
+        return self._waiting.mark
+
+    @property
+    def latest_waiting(self) -> Iterable[int]:
+        """Handles that joined the waiting last, arrivals and the preempted alike."""
+        return self._waiting.latest
 
     def _waiting_requests(self) -> RequestTable:
         if self._waiting_table is None:

@@ -1,14 +1,18 @@
 """Who waits, in arrival order, kept up to date at a cost that hardly grows with the queue."""
 
+from collections import deque
 from collections.abc import Iterable
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from scheduler.snapshot import Floats, Ints
 
 # What an entry of `_mark` says of a handle.
 _GONE, _PLACED, _JOINED = 0, 1, 2
+# How many of those who joined last are remembered.
+_LATEST = 512
 
 
 class WaitingLine:
@@ -22,6 +26,7 @@ class WaitingLine:
         self._members: set[int] = set()
         self._mark = np.zeros(capacity, dtype=np.int8)
         self._joined: list[int] = []
+        self._latest: deque[int] = deque(maxlen=_LATEST)
         self._order: Ints = np.empty(0, dtype=np.int64)
         self._changed = False
 
@@ -31,11 +36,22 @@ class WaitingLine:
     def __contains__(self, handle: int) -> bool:
         return handle in self._members
 
+    @property
+    def mark(self) -> NDArray[np.int8]:
+        """int8[capacity]: not zero for those who wait; a live view."""
+        return self._mark
+
+    @property
+    def latest(self) -> Iterable[int]:
+        """Who joined last; some may have left since."""
+        return self._latest
+
     def add(self, handle: int) -> None:
         """Let a request join; its place is that of its arrival."""
         self._members.add(handle)
         self._mark[handle] = _JOINED
         self._joined.append(handle)
+        self._latest.append(handle)
         self._changed = True
 
     def update(self, handles: Iterable[int]) -> None:

@@ -9,6 +9,7 @@ from scheduler.placement.choice import Candidate
 from scheduler.placement.digest import Digest
 from scheduler.placement.fleet import Fleet
 from scheduler.registry import create_policy
+from scheduler.shortlist import Shortlist
 from scheduler.slo import Slo
 from scheduler.snapshot import Limits, Snapshot
 from scheduler.tracker import Arrival, Tracker
@@ -30,6 +31,7 @@ def warm_up(policy_name: str) -> None:
     policy.step(snapshot, plan)
     if plan is not None:
         policy.plan(snapshot, plan)
+    _warm_up_shortlist()
     _warm_up_fitter()
 
 
@@ -45,6 +47,15 @@ def warm_up_placement() -> None:
 
 def _made_up() -> Snapshot:
     """Two run, one of them with tokens out, and a third could begin: steps are sized, too."""
+    return _made_up_engine().snapshot(now_s=float(_REQUESTS), latency=_SOME_LATENCY)
+
+
+def _warm_up_shortlist() -> None:
+    """A queue that is too long for a policy."""
+    Shortlist().look(_made_up_engine(), now_s=1.0, latency=_SOME_LATENCY, most=2, advance=True)
+
+
+def _made_up_engine() -> Tracker:
     tracker = Tracker(limits=Limits(max_num_seqs=3, max_batched_tokens=512, kv_tokens=10_000))
     edges = log_edges(max_tokens=512, bins=16)
     flat = np.full(len(edges) - 1, 1 / (len(edges) - 1))
@@ -58,7 +69,7 @@ def _made_up() -> Snapshot:
         if number < 2:
             tracker.scheduled({name: 32})
     tracker.tokens({"0": 3}, 1.0)
-    return tracker.snapshot(now_s=float(_REQUESTS), latency=_SOME_LATENCY)
+    return tracker
 
 
 def _warm_up_fitter() -> None:

@@ -76,7 +76,7 @@ class SlotwiseScheduler(TimedScheduler):
         self._out: list[Request] = []
         warm_up(self.settings.policy)
         self.driver = Driver(
-            policy=create_policy(self.settings.policy),
+            policy=create_policy(self.settings.policy, time_box_s=self.settings.time_box_ms / 1e3),
             limits=Limits(
                 max_num_seqs=self.max_num_running_reqs,
                 max_batched_tokens=self._engine_token_budget,
@@ -262,7 +262,7 @@ class SlotwiseScheduler(TimedScheduler):
             ShadowDecision(
                 at_s=time.time(),
                 order=ids(decision.order),
-                arrival=ids(self.driver.tracker.waiting_handles()),
+                arrival=ids(self.driver.tracker.waiting_handles()[: len(decision.order)]),
                 preempt=ids(decision.preempt),
                 held=ids(decision.held),
                 token_budget=decision.token_budget,

@@ -74,7 +74,7 @@ class Digest:
         values = np.zeros(SIZE)
         problem = SlotProblem.of(snapshot, config)
         live = len(problem)
-        values[Item.LIVE], values[Item.SLOTS] = live, problem.slots
+        values[Item.LIVE], values[Item.SLOTS] = live + snapshot.left_out, problem.slots
         if live:
             values[Item.TOKEN_S], values[Item.SERVICE_S] = problem.token_s, problem.service_s
         values[Item.KV_FREE] = snapshot.kv_tokens_free

@@ -1,6 +1,10 @@
 """How the flagship policy weighs things, and how long it may think."""
 
 from dataclasses import dataclass
+from math import inf
+
+# How long a stream that has begun may be silent.
+SILENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,8 @@ class SlotConfig:
     answer was paid for already, so of two promises it is rather a prompt's that is lost.
 
     A plan may take ``time_box_s`` and ``time_box_each_s`` for every candidate, and one order built
-    besides where they are not many (:mod:`scheduler.slots.search`); what the time box leaves
+    besides where they are not many (:mod:`scheduler.slots.search`), but never more than
+    ``time_box_most_s``, which has to lie well below the driver's own; what the time box leaves
     is spent on annealing, which ``max_moves`` ends too (for runs that must repeat exactly);
     ``heat`` is the first temperature, multiplied by ``cooling`` every ``chunk`` moves.
     ``overdue_s`` is the ageing bound: a request that has waited longer is served oldest first
@@ -43,6 +48,7 @@ class SlotConfig:
     answer_worth: float = 1.05
     time_box_s: float = 0.0004
     time_box_each_s: float = 1.1e-6
+    time_box_most_s: float = inf
     max_moves: int = 20_000
     heat: float = 0.01
     cooling: float = 0.97
@@ -50,3 +56,4 @@ class SlotConfig:
     seed: int = 0
     overdue_s: float = 300.0
     overdue_share: int = 8
+    silence_s: float = SILENCE_S

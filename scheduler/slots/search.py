@@ -19,6 +19,8 @@ from scheduler.snapshot import Ints
 
 # For so many candidates one order is built by regret whatever the clock says (under 0.5 ms).
 _ALWAYS_BUILT = 600
+# What building takes for each candidate and turn: by this the first is judged, the next are timed.
+_BUILD_NS = 2.0
 
 # An hour: no time box at all, for runs bounded by moves.
 _FOREVER_NS = 3_600_000_000_000
@@ -45,6 +47,7 @@ class SlotSearch:
         """When a plan begun now for so many has to be made, on the monotonic clock."""
         config = self._config
         box_s = config.time_box_s + candidates * config.time_box_each_s
+        box_s = min(box_s, config.time_box_most_s)
         return time.monotonic_ns() + int(min(box_s * 1e9, _FOREVER_NS))
 
     def best(
@@ -106,8 +109,15 @@ def _search(  # type: ignore[no-untyped-def]
     built = 0
     # The first is worth more than all the annealing that its time would buy.
     sure = 1 if n <= _ALWAYS_BUILT else 0
-    while built < len(PRICE_SHARES) and n > 1 and (built < sure or now_ns(clock) < deadline_ns):
+    _, seen = walk(best, table, terms, free, turns)
+    took_ns = _BUILD_NS * n * (seen + table.worth.shape[1])
+    while built < len(PRICE_SHARES) and n > 1:
+        begun_ns = now_ns(clock)
+        # What has begun is not interrupted: it has to fit into what is left.
+        if built >= sure and begun_ns + took_ns > deadline_ns:
+            break
         regret_order(order, table, terms, price * PRICE_SHARES[built], TICKS_AHEAD[built])
+        took_ns = now_ns(clock) - begun_ns
         value, _ = walk(order, table, terms, free, turns)
         if value > top:
             best[:], top = order, value

@@ -2,13 +2,18 @@
 
 import logging
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 import pytest
 
+from predictor.distribution import LengthDistribution
 from scheduler.decision import Plan, StepDecision
 from scheduler.driver import MAX_PLAN_AGE_S, Driver
 from scheduler.latency import StepWork
+from scheduler.policies.slotwise import SlotwisePolicy
+from scheduler.slo import Slo
+from scheduler.slots.config import SlotConfig
 
 
 @dataclass
@@ -139,3 +144,89 @@ def test_arrival_order_until_the_latency_model_is_fitted(limits, latency, arriva
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "waits for the latency model" in caplog.text
     assert driver.decide(now_s=0.0).order.tolist() == handles[::-1]
+
+
+def test_a_policy_that_always_overruns_is_asked_ever_more_seldom_and_comes_back(
+    limits, latency, arrival
+):
+    now = [0.0]
+    policy = Scripted(spend=[lambda: now.__setitem__(0, now[0] + 1.0)], stands=False)
+    driver = Driver(
+        policy=policy, limits=limits, latency=latency, time_box_s=0.1, clock=lambda: now[0]
+    )
+    handles = [driver.tracker.arrived(arrival(name, arrival_s=t)) for t, name in enumerate("ab")]
+    for step in range(640):
+        assert driver.decide(now_s=step).order.tolist() == handles
+    assert driver.fallbacks == 640
+    assert policy.steps < 20
+    policy.spend = []
+    orders = [driver.decide(now_s=640 + step).order.tolist() for step in range(64)]
+    assert orders[-1] == handles[::-1]
+
+
+def test_a_policy_too_slow_for_a_long_queue_is_shown_as_much_as_it_can_take(
+    limits, latency, arrival
+):
+    now = [0.0]
+
+    class Slow(Scripted):
+        def plan(self, snapshot, previous):
+            now[0] += 1e-4 * len(snapshot.waiting)
+            return super().plan(snapshot, previous)
+
+    policy = Slow(stands=False)
+    driver = Driver(
+        policy=policy, limits=limits, latency=latency, time_box_s=0.03, clock=lambda: now[0]
+    )
+    for number in range(3000):
+        driver.tracker.arrived(arrival(str(number), arrival_s=float(number)))
+    for step in range(200):
+        driver.tracker.finished(str(step))
+        decision = driver.decide(now_s=3000.0 + step)
+    # 2,048, 1,024 and 512 of them take too long, and after three overruns it rests once.
+    assert driver.fallbacks == 4
+    assert decision.shortlisted
+    assert 128 <= len(decision.order) <= 300
+
+
+def test_of_a_long_queue_the_oldest_are_always_shown(limits, latency, arrival):
+    driver = Driver(policy=Scripted(stands=False), limits=limits, latency=latency, time_box_s=10.0)
+    for number in range(5000):
+        slo = Slo() if number < 2 else Slo(ttft_s=1e5)
+        driver.tracker.arrived(arrival(str(number), arrival_s=float(number), slo=slo))
+    decision = driver.decide(now_s=5000.0)
+    oldest = driver.tracker.waiting_handles()[:200]
+    assert set(oldest.tolist()) <= set(decision.order.tolist())
+    assert decision.shortlisted
+    assert len(decision.order) < 4000
+
+
+def test_whoever_leaves_the_shortlist_by_age_alone_is_served(limits, latency, arrival):
+    driver = Driver(
+        policy=SlotwisePolicy(SlotConfig(time_box_s=inf, max_moves=16)),
+        limits=limits,
+        latency=latency,
+        time_box_s=inf,
+    )
+    hopeless = driver.tracker.arrived(
+        arrival("old", arrival_s=0.0, slo=Slo(), lengths=LengthDistribution.point(2000))
+    )
+    for number in range(4000):
+        chat = arrival(str(number), arrival_s=299.0 + 1e-4 * number, slo=Slo(ttft_s=600.0))
+        driver.tracker.arrived(chat)
+    for now_s, is_first in ((299.9, False), (300.1, True)):
+        driver.tracker.finished(f"{now_s * 10:.0f}")
+        driver.decide(now_s=now_s)
+        assert (driver.plan.order[0] == hopeless) == is_first
+
+
+def test_a_decision_over_a_shortlist_can_be_completed(limits, latency, arrival):
+    driver = Driver(policy=Scripted(stands=False), limits=limits, latency=latency, time_box_s=10.0)
+    for number in range(3000):
+        driver.tracker.arrived(arrival(str(number), arrival_s=float(number)))
+    decision, waiting = driver.decide(now_s=3000.0), driver.tracker.waiting_handles()
+    whole = decision.completed(waiting)
+    assert whole.order[: len(decision.order)].tolist() == decision.order.tolist()
+    assert sorted(whole.order.tolist()) == sorted(waiting.tolist())
+    assert not whole.shortlisted
+    assert whole.completed(waiting) is whole

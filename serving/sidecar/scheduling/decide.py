@@ -90,6 +90,7 @@ class Decider:
     def _decided(self, view: EngineView, policy: str) -> DecisionOut:
         driver = view.driver(self.time_box_s)
         decision = driver.decide(now_s=view.now_s, kv_tokens_free=view.instance.kv_tokens_free)
+        decision = decision.completed(view.tracker.waiting_handles())
         found = outcome(view.snapshot(), decision)
         ids = view.tracker.request_ids
         if driver.plan is not None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,6 +92,11 @@ def test_whatever_lives_on_it_every_number_is_finite_and_none_below_zero(live, s
     assert np.isfinite(found.values).all()
     assert (found.values >= 0).all()
     assert found.values[Item.LIVE] == len(live)
+
+
+def test_those_that_a_shortlist_left_out_live_as_well():
+    seen = replace(snapshot(running(), latency=ENGINE), left_out=7)
+    assert Digest.of(seen).values[Item.LIVE] == 8
 
 
 def test_bytes_there_and_back():

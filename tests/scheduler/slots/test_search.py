@@ -168,3 +168,10 @@ def test_each_candidate_adds_to_the_time_box():
 
 def test_an_endless_time_box_has_a_deadline_all_the_same():
     assert SlotSearch(SlotConfig(time_box_s=np.inf)).deadline_ns(3) < 2**62
+
+
+def test_however_many_candidates_the_time_box_has_an_upper_bound():
+    searcher = SlotSearch(SlotConfig(time_box_s=1.0, time_box_each_s=0.01, time_box_most_s=2.0))
+    before_ns = time.monotonic_ns()
+    deadline_ns = searcher.deadline_ns(100_000)
+    assert 2.0e9 <= deadline_ns - before_ns <= 2.0e9 + time.monotonic_ns() - before_ns
