@@ -7,16 +7,20 @@ from typing import Any
 
 from sqlalchemy import Engine, delete, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from predictor.errors import StoreError
 from serving.observations.database import migrate, open_engine
 from serving.observations.observation import Observation
+from serving.observations.refused import Refused
 from serving.observations.table import observations
 
 _DAY_S = 86_400.0
 # Deleted at once: a long transaction would hold up writers.
 _CHUNK = 5_000
+# Tried and rolled back, to tell a fault of a row from one of the database.
+_GOOD = Observation(id="probe", at_s=0.0, slo_class="probe", output_tokens=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,23 @@ class ObservationStore:
         self._ready()
         self._scalar(select(1))
 
-    def add(self, rows: Sequence[Observation]) -> None:
-        """Store them all or none; returns when they are safe on disk."""
+    def add(self, rows: Sequence[Observation]) -> list[Refused]:
+        """Store all that the database takes; returns the others once these are safe on disk.
+
+        Cost of a row that is refused: some 2 * log2(rows) transactions.
+        """
         self._ready()
         if not rows:
-            return
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(self._insert(), [_row(row) for row in rows])
-        except SQLAlchemyError as error:
-            raise _failed(error) from error
+            return []
+        fault = self._fault_of(rows)
+        if fault is None:
+            return []
+        if len(rows) > 1:
+            middle = len(rows) // 2
+            return [*self.add(rows[:middle]), *self.add(rows[middle:])]
+        if not self._takes_another():
+            raise _failed(fault)
+        return [Refused(rows[0], _said(fault))]
 
     def count(self) -> int:
         """How many there are."""
@@ -97,6 +108,28 @@ class ObservationStore:
         if not self._migrated:
             migrate(self._engine)
             self._migrated = True
+
+    def _fault_of(self, rows: Sequence[Observation]) -> Exception | None:
+        """Why these cannot be stored together though the database is there; ``None``: they are."""
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(self._insert(), [_row(row) for row in rows])
+        # Drivers raise Python's own for what they cannot encode: surrogates, too large integers.
+        except (SQLAlchemyError, ValueError, TypeError, ArithmeticError) as error:
+            if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
+                raise _failed(error) from error
+            return error
+        return None
+
+    def _takes_another(self) -> bool:
+        """Whether a row is taken that is surely good: else it is not the rows."""
+        try:
+            with self._engine.connect() as connection:
+                connection.execute(self._insert(), [_row(_GOOD)])
+                connection.rollback()
+        except SQLAlchemyError:
+            return False
+        return True
 
     def _insert(self) -> Any:
         dialect = postgresql if self.backend == "postgresql" else sqlite
@@ -142,7 +175,11 @@ def _observation(row: dict[str, Any]) -> Observation:
     return Observation(**row, lengths=None if lengths is None else tuple(lengths))
 
 
-def _failed(error: SQLAlchemyError) -> StoreError:
-    cause = error.orig if isinstance(error, DBAPIError) else error
+def _failed(error: Exception) -> StoreError:
+    return StoreError(f"the database: {_said(error)}")
+
+
+def _said(error: Exception) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     said = str(cause).strip()
-    return StoreError(f"the database: {said.splitlines()[0] if said else type(cause).__name__}")
+    return said.splitlines()[0] if said else type(cause).__name__

@@ -22,8 +22,7 @@ def router() -> APIRouter:
         """Keep finished requests. Once acknowledged they survive the death of this process."""
         rows, outcome = await used.recorder.record(asked.observations)
         ids = [row.id for row in rows]
-        return JsonResponse(
-            {"accepted": len(rows), "outcome": outcome, "ids": ids}, status_code=202
-        )
+        accepted = 0 if outcome == "refused" else len(rows)
+        return JsonResponse({"accepted": accepted, "outcome": outcome, "ids": ids}, status_code=202)
 
     return routes

@@ -24,10 +24,16 @@ def router() -> APIRouter:
 
     @routes.get("/readyz", response_model=ReadyOut, responses={503: {"model": ReadyOut}})
     async def readyz(used: Used) -> Response:
-        """Whether forecasts are worth asking for, and what makes them."""
-        state = used.predictions.state
-        ready = state != "none"
-        return JsonResponse({"ready": ready, "state": state}, status_code=200 if ready else 503)
+        """Whether forecasts are there, what makes them, and whether observations are stored.
+
+        A thread for observations that has died is started anew.
+        """
+        state, stores = used.predictions.state, used.writer.revive()
+        ready = state != "none" and stores
+        content = {"ready": ready, "state": state}
+        if not stores:
+            content["observations"] = False
+        return JsonResponse(content, status_code=200 if ready else 503)
 
     @routes.get("/status", response_model=StatusOut, responses=errors(401))
     async def status(used: Used) -> Response:
@@ -46,6 +52,7 @@ def router() -> APIRouter:
                     "backend": used.store.backend,
                     "up": used.writer.up,
                     "spooled": used.writer.spooled,
+                    "refused": used.writer.refused,
                 },
                 "uptime_s": round(time.monotonic() - used.started_s, 1),
             }

@@ -81,10 +81,13 @@ class ObservationsIn(Asked):
 
 
 class ObservationsOut(Answered):
-    """Kept for good: ``stored`` in the database, or ``spooled`` on disk until that is back."""
+    """Kept for good: ``stored`` in the database, or ``spooled`` on disk until that is back.
+
+    ``refused``: the database takes none of them for what is in them; they lie beside the spool.
+    """
 
     model_config = example({"accepted": 1, "outcome": "stored", "ids": ["chatcmpl-1"]})
 
     accepted: int
-    outcome: Literal["stored", "spooled"]
+    outcome: Literal["stored", "spooled", "refused"]
     ids: list[str]

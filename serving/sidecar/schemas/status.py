@@ -16,13 +16,15 @@ class HealthOut(Answered):
 
 class ReadyOut(Answered):
     """``trained``: a model answers; ``fallback``: priors learned from finished requests do;
-    ``none``: nothing has been learned (503).
+    ``none``: nothing has been learned (503). ``observations`` is false where nothing stores them
+    (503).
     """
 
     model_config = example({"ready": True, "state": "trained"})
 
     ready: bool
     state: State
+    observations: bool = True
 
 
 class ReloadOut(Answered):
@@ -32,11 +34,12 @@ class ReloadOut(Answered):
 
 
 class DatabaseOut(Answered):
-    """Where observations go."""
+    """Where observations go; ``refused`` counts those put aside since the start."""
 
     backend: str
     up: bool
     spooled: int
+    refused: int = 0
 
 
 class StatusOut(Answered):

@@ -102,6 +102,37 @@ def test_health_and_readiness(client):
     assert client.get("/readyz").json() == {"ready": True, "state": "trained"}
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_not_ready_while_nothing_stores_observations(tmp_path, predictor, monkeypatch):
+    """Its thread has died and none can be started; once one can, all is as before."""
+
+    def die(*_):
+        raise SystemExit
+
+    with TestClient(create_app(settings_in(tmp_path, predictor=predictor))) as used:
+        assert used.get("/readyz").status_code == 200
+        writer = used.app.state.services.writer
+        with monkeypatch.context() as patch:
+            patch.setattr(writer, "_on_outcome", die)
+            observed = used.post("/observations", json={"observations": [{"output_tokens": 1}]})
+            assert observed.status_code == 503
+            writer._thread.join(30)
+        with monkeypatch.context() as patch:
+            patch.setattr(writer, "start", failing_start)
+            answer = used.get("/readyz")
+            assert answer.status_code == 503
+            assert answer.json()["observations"] is False
+            observed = used.post("/observations", json={"observations": [{"output_tokens": 1}]})
+            assert observed.status_code == 503
+        assert used.get("/readyz").status_code == 200
+        observed = used.post("/observations", json={"observations": [{"output_tokens": 1}]})
+        assert observed.json()["outcome"] == "stored"
+
+
+def failing_start():
+    raise RuntimeError("can't start new thread")
+
+
 def test_not_ready_until_something_is_learned(tmp_path):
     with TestClient(create_app(settings_in(tmp_path))) as used:
         answer = used.get("/readyz")
