@@ -1,18 +1,23 @@
-"""Reads request traces: ``t_s,input_tokens,output_tokens`` as CSV, gzipped or not."""
+"""Reads request traces, ours and those that others publish."""
 
-import csv
-import gzip
-import math
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import TextIO
+from typing import TypeAlias
 
 from predictor.errors import DatasetError
+from predictor.reading import ReadReport, SkippedItemError, Tally
+from training.moments import as_tokens, epoch_unit_s, moment
+from training.records import read_records
+from training.trace_columns import FORMS, TraceColumns, missing_columns
 
-_COLUMNS = ("t_s", "input_tokens", "output_tokens")
+_WANTED = f"a CSV or JSON lines (plain or gzip) with columns {FORMS}"
+_EXPECTED = f"give {_WANTED}"
+_NANOSECOND = 1e-9
+
+# A moment in the trace's own unit, prompt tokens and output tokens.
+_Timed: TypeAlias = tuple[float | int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,51 +29,90 @@ class TraceRow:
     output_tokens: int
 
 
-def read_trace(path: Path, *, limit: int | None = None) -> list[TraceRow]:
-    """The rows (at most the first ``limit``), the first one shifted to 0 s.
+def read_trace(
+    path: Path,
+    *,
+    limit: int | None = None,
+    on_report: Callable[[ReadReport], None] | None = None,
+) -> list[TraceRow]:
+    """The requests (at most the first ``limit``) by arrival, the first one at 0 s.
 
-    Raises ``DatasetError`` naming the line at fault; times must not fall.
+    Rows that cannot be used, failed requests among them, are left out and counted; rows out of
+    order are sorted and counted. Raises ``DatasetError`` where nothing is left.
     """
-    try:
-        with _opened(path) as file:
-            rows = list(islice(_rows(path, file), limit))
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(
-            f"{path}: {error}; give a CSV or gzipped CSV with columns {','.join(_COLUMNS)}"
-        ) from error
-    if not rows:
-        raise DatasetError(f"{path}: no rows; give a trace with at least one request")
-    for earlier, later in pairwise(rows):
-        if later.t_s < earlier.t_s:
-            raise DatasetError(
-                f"{path}: t_s falls from {earlier.t_s} to {later.t_s}; sort the rows by t_s"
-            )
-    return [TraceRow(r.t_s - rows[0].t_s, r.input_tokens, r.output_tokens) for r in rows]
+    tally = Tally(str(path))
+    parser = _Parser()
+    records = read_records(path, what=_WANTED)
+    found = list(islice(tally.used(records, parser.row), limit))
+    if parser.columns is None and parser.names:
+        raise DatasetError(f"{path}: {missing_columns(parser.names)}; {_EXPECTED}")
+    unit_s = parser.unit_s(found)
+    if remark := _disorder(found, unit_s):
+        tally.note(remark)
+    if parser.guessed_ms(found):
+        tally.note("times are taken as milliseconds; call the column timestamp_s if they are not")
+    report = tally.close(_EXPECTED)
+    found.sort(key=lambda row: row[0])
+    start = found[0][0]
+    if on_report is not None:
+        on_report(report)
+    return [TraceRow((t - start) * unit_s, i, o) for t, i, o in found]
 
 
-def _opened(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+class _Parser:
+    """Finds the columns in the first record that has them, and reads every record by them."""
+
+    def __init__(self) -> None:
+        self.columns: TraceColumns | None = None
+        self.names: tuple[str, ...] = ()
+        self._dated: bool | None = None
+
+    def row(self, record: object) -> _Timed:
+        """Time and token counts of one record; raises ``SkippedItemError``."""
+        if not isinstance(record, Mapping):
+            raise SkippedItemError("not an object", record)
+        if self.columns is None:
+            self.names = self.names or tuple(map(str, record))
+            self.columns = TraceColumns.among(record)
+        columns = self.columns
+        if columns is None:
+            raise SkippedItemError("no time and token counts")
+        time = moment(record.get(columns.time))
+        read = as_tokens(record.get(columns.input_tokens), columns.input_tokens)
+        written = as_tokens(record.get(columns.output_tokens), columns.output_tokens)
+        if not written:
+            raise SkippedItemError(f"{columns.output_tokens} is 0: no answer")
+        if not read:
+            raise SkippedItemError(f"{columns.input_tokens} is 0: no prompt")
+        if self._dated is None:
+            self._dated = isinstance(time, int)
+        if self._dated is not isinstance(time, int):
+            raise SkippedItemError("times are numbers and dates", record.get(columns.time))
+        return time, read, written
+
+    def unit_s(self, found: Sequence[_Timed]) -> float:
+        """Seconds of the unit that the times have."""
+        if self._dated:
+            return _NANOSECOND
+        if self.columns is not None and self.columns.unit_s is not None:
+            return self.columns.unit_s
+        if self.guessed_ms(found):
+            return 1e-3
+        return epoch_unit_s(found[0][0]) if found else 1.0
+
+    def guessed_ms(self, found: Sequence[_Timed]) -> bool:
+        """Whether the file's form alone says milliseconds: whole numbers under Mooncake's names."""
+        if self.columns is None or not self.columns.may_be_ms or self._dated or not found:
+            return False
+        plain = epoch_unit_s(found[0][0]) == 1.0
+        return plain and all(float(time).is_integer() for time, _, _ in found)
 
 
-def _rows(path: Path, file: TextIO) -> Iterator[TraceRow]:
-    reader = csv.DictReader(file)
-    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-    if missing:
-        raise DatasetError(
-            f"{path}: no column {', '.join(missing)}; the header must be {','.join(_COLUMNS)}"
-        )
-    for row in reader:
-        yield _row(f"{path}, line {reader.line_num}", row)
-
-
-def _row(place: str, row: dict[str, str | None]) -> TraceRow:
-    try:
-        t_s = float(row["t_s"] or "")
-        tokens = [int(row[name] or "") for name in _COLUMNS[1:]]
-    except ValueError as error:
-        raise DatasetError(f"{place}: {error}; give seconds and two whole numbers") from error
-    if not math.isfinite(t_s) or t_s < 0.0 or min(tokens) < 1:
-        raise DatasetError(f"{place}: {t_s},{tokens[0]},{tokens[1]}; give t_s >= 0 and tokens >= 1")
-    return TraceRow(t_s, *tokens)
+def _disorder(found: Sequence[_Timed], unit_s: float) -> str:
+    """How many rows come after a later one, and by how much; nothing where none does."""
+    times = [time for time, _, _ in found]
+    late = [latest - time for time, latest in zip(times, accumulate(times, max), strict=True)]
+    count = sum(gap > 0 for gap in late)
+    if not count:
+        return ""
+    return f"{count} rows out of order (by up to {max(late) * unit_s:.3g} s) are sorted"

@@ -7,7 +7,10 @@ import typer
 from rich.console import Console
 
 _POLICIES = "Comma-separated policies; the suffix -oracle gives one the true lengths."
-_TRACE = "CSV t_s,input_tokens,output_tokens (or .gz), or CLASS=FILE; may be given several times."
+_TRACE = (
+    "CSV or JSON lines (or .gz) with columns t_s,input_tokens,output_tokens, or as Azure, "
+    "BurstGPT, Mooncake, Bailian or Vidur name them; or CLASS=FILE; may be given several times."
+)
 _WORKLOAD = (
     "sharegpt-code-chat: what `slotwise bench` replays; sharegpt, arxiv-v1, arxiv-v2, mixed-v1, "
     "mixed-v2: those of arXiv 2606.05933."

@@ -105,6 +105,7 @@ def _facts(
         **settings,
         "forecast": config.forecast_kind,
         "slo_classes": workload.document(),
+        "traces_read": [asdict(report) for report in workload.traces_read],
         "limits": [asdict(profile.limits) for profile in profiles],
         "rules": [asdict(profile.rules) for profile in profiles],
     }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -26,6 +27,9 @@ from serving.train import ensure_predictor, token_counter
 from training.trace import read_trace
 from training.workload import WorkloadRequest
 
+if TYPE_CHECKING:
+    from predictor.reading import ReadReport
+
 _SOME = 500
 
 
@@ -45,6 +49,7 @@ class SimWorkload:
         without_text = bool(config.traces) or self._published
         if self._kind.name == "predicted" and without_text:
             raise InputError("--forecast predicted needs prompts: use history, oracle or noise:S")
+        self.traces_read: list[ReadReport] = []
         self._rows = self._traces() if config.traces else []
         self._counter = None if without_text else token_counter(config.model)
 
@@ -125,9 +130,10 @@ class SimWorkload:
         rows: list[TimedLength] = []
         for text in self._config.traces:
             name, path = self._class_and_path(text)
+            trace = read_trace(path, on_report=self.traces_read.append)
             rows += [
                 TimedLength(f"{name}-{k}", row.t_s, name, row.input_tokens, row.output_tokens)
-                for k, row in enumerate(read_trace(path), len(rows))
+                for k, row in enumerate(trace, len(rows))
             ]
         return sorted(rows, key=lambda row: row.arrival_s)
 

@@ -145,14 +145,13 @@ def assert_nothing_left(done, output, *words):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("t_s,input_tokens\n0,1\n", ("no column output_tokens",)),
-        (HEADER + "0,1,1\n-1,1,1\n", ("line 3", "t_s >= 0")),
-        (HEADER + "0,1,-5\n", ("line 2", "tokens >= 1")),
+        ("t_s,input_tokens\n0,1\n", ("no column output_tokens", "Azure", "BurstGPT")),
+        (HEADER + "-1,1,1\n", ("line 2", "negative time")),
+        (HEADER + "0,1,-5\n", ("line 2", "negative output_tokens")),
         (HEADER + "0,many,1\n", ("line 2", "many")),
         (HEADER + "soon,1,1\n", ("line 2", "soon")),
-        (HEADER + "5,1,1\n4,1,1\n", ("falls from 5.0 to 4.0", "sort")),
-        (HEADER, ("no rows",)),
-        ("", ("no column",)),
+        (HEADER, ("holds no row",)),
+        ("", ("holds no row",)),
     ],
 )
 def test_a_trace_that_is_none(tmp_path, content, words):
@@ -162,6 +161,22 @@ def test_a_trace_that_is_none(tmp_path, content, words):
         *("simulate", "--engine-profile", CARD, "--trace", str(file), "--output", str(output))
     )
     assert_nothing_left(done, output, str(file), *words)
+
+
+def test_a_trace_with_failed_requests(tmp_path):
+    file, output = tmp_path / "odd.csv", tmp_path / "out" / "result.json"
+    file.write_text(f"{HEADER}0,10,3\n2,20,0\n1,20,5.0\n3,5,\n", encoding="utf-8")
+    done = slotwise(
+        *("simulate", "--engine-profile", CARD, "--trace", str(file), "--policies", "fcfs"),
+        *("--output", str(output)),
+    )
+    assert done.returncode == 0
+    assert "2 of 4 rows are used" in done.stderr
+    assert "1 x output_tokens is 0: no answer (line 3)" in done.stderr
+    document = json.loads(output.read_text())
+    assert len(document["requests"]) == 2
+    (read,) = document["config"]["traces_read"]
+    assert (read["read"], read["usable"]) == (4, 2)
 
 
 def test_a_missing_trace(tmp_path):

@@ -1,0 +1,79 @@
+"""Times and numbers of other people's files."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from math import isfinite
+
+from predictor.reading import SkippedItemError
+
+_DATE = re.compile(
+    r"(\d{4})[-/](\d\d?)[-/](\d\d?)[T\s]+(\d\d?):(\d\d):(\d\d)(?:[.,](\d+))?"
+    r"\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?",
+    re.IGNORECASE,
+)
+_MOST_TOKENS = 1 << 40
+# Larger numbers than these are no seconds of our time but milli-, micro- or nanoseconds.
+_EPOCH_UNITS_S = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
+
+
+def moment(value: object) -> float | int:
+    """A number of whatever unit as float, a date as nanoseconds since 1970 (int).
+
+    Raises ``SkippedItemError``.
+    """
+    if isinstance(value, str) and (match := _DATE.fullmatch(value.strip())):
+        return _nanoseconds(match)
+    number = as_number(value, "time")
+    if number < 0.0:
+        raise SkippedItemError("negative time", value)
+    return number
+
+
+def epoch_unit_s(number: float) -> float:
+    """The unit of a bare number, in seconds: by its size, where it is a time since 1970."""
+    return next((unit_s for least, unit_s in _EPOCH_UNITS_S if number > least), 1.0)
+
+
+def as_number(value: object, what: str) -> float:
+    """A finite number, also as text; raises ``SkippedItemError``."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise SkippedItemError(f"no {what}")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise SkippedItemError(f"{what} is not a number", value)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError) as error:
+        raise SkippedItemError(f"{what} is not a number", value) from error
+    if not isfinite(number):
+        raise SkippedItemError(f"{what} is not a number", value)
+    return number
+
+
+def as_tokens(value: object, what: str) -> int:
+    """A whole number, also as text or as a float; raises ``SkippedItemError``."""
+    number = as_number(value, what)
+    if number != int(number) or abs(number) > _MOST_TOKENS:
+        raise SkippedItemError(f"{what} is not a whole number", value)
+    if number < 0.0:
+        raise SkippedItemError(f"negative {what}", value)
+    return int(number)
+
+
+def _nanoseconds(match: re.Match[str]) -> int:
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    fraction, zone = match.groups()[6:]
+    try:
+        date = datetime(year, month, day, hour, minute, second, tzinfo=_zone(zone))
+    except ValueError as error:
+        raise SkippedItemError("time is not a date", match.group()) from error
+    since = date - datetime(1970, 1, 1, tzinfo=UTC)
+    seconds = since.days * 86_400 + since.seconds
+    return seconds * 1_000_000_000 + int((fraction or "0").ljust(9, "0")[:9])
+
+
+def _zone(text: str | None) -> timezone:
+    if not text or text[0] not in "+-":
+        return UTC
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(offset if text[0] == "+" else -offset)

@@ -1,0 +1,222 @@
+"""The records of a file, whichever way it holds them: CSV, JSON lines or a JSON array.
+
+Each comes with its place in the file. One that cannot be decoded comes as the reason why, and the
+reader goes on behind it.
+"""
+
+import codecs
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from itertools import repeat
+from pathlib import Path
+
+from predictor.reading import SkippedItemError
+from training.textfile import chunks, encoding_of, text_lines
+
+Placed = tuple[str, object]
+
+_CHUNK_BYTES = 1 << 20
+_MOST_BYTES = 1 << 28
+_SEPARATORS = re.compile(r"[\s,\]]*")
+_LINE_START = re.compile(r"(?<=\n)[ \t]*\{")
+# Bytes that are not UTF-8, as Python's surrogateescape keeps them.
+_UNDECODED = re.compile("[\udc80-\udcff]")
+# What JSON's decoder says of a text that ends too early, or how near the end it stops.
+_CUT_SHORT = "Unterminated string"
+_CUT_CHARACTERS = 8
+_DELIMITERS = ",;\t|"
+
+
+def read_records(file: Path, *, what: str = "a readable file") -> Iterator[Placed]:
+    """The records of a table or of JSON; those of a table are dictionaries of text.
+
+    ``what`` the file should be, for messages.
+    """
+    with closing(_text(file, repeat(_CHUNK_BYTES), what=what)) as pieces:
+        first = next(pieces, "").lstrip()
+    return iter(JsonRecords(file, what=what)) if first[:1] in ("{", "[") else _table(file, what)
+
+
+class JsonRecords:
+    """The JSON values of a list (or of JSON lines), decoded one by one while reading.
+
+    Once the iteration is over, ``cut_end`` says whether the last value was incomplete, and
+    ``sha256`` is that of the whole (unpacked) content.
+    """
+
+    def __init__(self, path: Path, *, what: str = "a readable file") -> None:
+        self.cut_end = False
+        self._what = what
+        self.sha256 = ""
+        self._path = path
+        self._decoder = json.JSONDecoder()
+        self._array = False
+        self._number = 0
+        self._line = 1
+        self._start: re.Pattern[str] | None = None
+        self._wanted = _CHUNK_BYTES
+
+    def __iter__(self) -> Iterator[Placed]:
+        digest = hashlib.sha256()
+        buffer, opened = "", False
+        for text in _text(self._path, self._sizes(), digest.update, what=self._what):
+            buffer += text
+            if not opened and (stripped := buffer.lstrip()):
+                self._line += buffer.count("\n", 0, len(buffer) - len(stripped))
+                self._array, opened = stripped.startswith("["), True
+                buffer = stripped.removeprefix("[")
+            start = yield from self._complete(buffer, last=False)
+            buffer = buffer[start:]
+            # A value longer than the buffer is tried again on twice as much text.
+            self._wanted = _CHUNK_BYTES if start else min(2 * self._wanted, _MOST_BYTES)
+        yield from self._complete(buffer, last=True)
+        self.sha256 = digest.hexdigest()
+
+    def _sizes(self) -> Iterator[int]:
+        while True:
+            yield self._wanted
+
+    def _complete(self, buffer: str, *, last: bool) -> Generator[Placed, None, int]:
+        """The values that end inside ``buffer``; returns where the first other one begins."""
+        position = 0
+        while True:
+            begin = _end(_SEPARATORS, buffer, position)
+            if begin == len(buffer):
+                self._pass(buffer, position, begin)
+                return begin
+            try:
+                value, end = self._decoder.raw_decode(buffer, begin)
+            except (json.JSONDecodeError, RecursionError) as error:
+                if not last:
+                    return position
+                self._pass(buffer, position, begin)
+                value, end = self._broken(buffer, begin, error)
+                if value is None:
+                    return len(buffer)
+            else:
+                # A bare number or word at the buffer's end may go on in the next chunk.
+                if end == len(buffer) and not last:
+                    return position
+                self._pass(buffer, position, begin)
+                self._learn(value)
+                if _UNDECODED.search(buffer, begin, end):
+                    value = SkippedItemError("not UTF-8", buffer[begin : begin + 40])
+            self._number += 1
+            yield self._place(), value
+            self._pass(buffer, begin, end)
+            position = end
+
+    def _broken(
+        self, buffer: str, begin: int, error: Exception
+    ) -> tuple[SkippedItemError | None, int]:
+        """What cannot be decoded, and where the next record begins; nothing for a cut end."""
+        following = self._next_start(buffer, begin + 1)
+        if following is None and _cut(buffer, error):
+            self.cut_end = True
+            return None, len(buffer)
+        return SkippedItemError("not JSON", buffer[begin : begin + 40]), following or len(buffer)
+
+    def _next_start(self, buffer: str, position: int) -> int | None:
+        patterns = [self._start] if self._start else []
+        if not self._array or not patterns:
+            patterns.append(_LINE_START)
+        found = [match.start() for p in patterns if (match := p.search(buffer, position))]
+        return min(found, default=None)
+
+    def _learn(self, value: object) -> None:
+        """Records mostly begin with the same key: by that the next one is found."""
+        if self._start is None and isinstance(value, dict) and value:
+            key = json.dumps(next(iter(value)), ensure_ascii=False)
+            self._start = re.compile(r"\{\s*" + re.escape(key) + r"\s*:")
+
+    def _pass(self, buffer: str, start: int, end: int) -> None:
+        self._line += buffer.count("\n", start, end)
+
+    def _place(self) -> str:
+        return f"record {self._number}" if self._array else f"line {self._line}"
+
+
+def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return match.end() if match else position
+
+
+def _cut(buffer: str, error: Exception) -> bool:
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    near_end = error.pos >= len(buffer.rstrip()) - _CUT_CHARACTERS
+    return near_end or error.msg.startswith(_CUT_SHORT)
+
+
+def _text(
+    file: Path,
+    sizes: Iterable[int],
+    seen: Callable[[bytes], None] | None = None,
+    *,
+    what: str = "a readable file",
+) -> Generator[str, None, None]:
+    """The content decoded piece by piece; bytes that are not UTF-8 become lone surrogates."""
+    decoder = None
+    for piece in chunks(file, sizes, what=what):
+        if seen is not None:
+            seen(piece)
+        if decoder is None:
+            encoding = encoding_of(piece)
+            errors = "replace" if encoding == "utf-16" else "surrogateescape"
+            decoder = codecs.getincrementaldecoder(encoding)(errors)
+        yield decoder.decode(piece, final=not piece)
+        if not piece:
+            return
+
+
+def _table(file: Path, what: str) -> Iterator[Placed]:
+    """The rows below the header, as dictionaries; a row with too few fields lacks the last."""
+    lines = (
+        (n, line) for n, line in enumerate(text_lines(file, what=what), start=1) if line.strip()
+    )
+    top = next(lines, None)
+    if top is None:
+        return
+    delimiter = max(_DELIMITERS, key=top[1].count)
+    header = [name.strip() for name in _alone(top[1], delimiter) or ()]
+    for place, row in _rows(lines, delimiter, len(header)):
+        yield place, dict(zip(header, row, strict=False))
+
+
+def _rows(
+    lines: Iterable[tuple[int, str]], delimiter: str, width: int
+) -> Iterator[tuple[str, list[str]]]:
+    """A stray quote joins lines that are rows of their own: those are taken one by one."""
+    taken: list[tuple[int, str]] = []
+
+    def tapped() -> Iterator[str]:
+        for number, line in lines:
+            taken.append((number, line))
+            yield line
+
+    reader = csv.reader(tapped(), delimiter=delimiter)
+    while True:
+        taken.clear()
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            row = []
+        if row and (len(taken) == 1 or len(row) == width):
+            yield f"line {taken[0][0]}", row
+            continue
+        for number, line in taken:
+            yield f"line {number}", _alone(line, delimiter)
+
+
+def _alone(line: str, delimiter: str) -> list[str]:
+    """The fields of one line; without quotes where a field is longer than quoted ones may be."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return line.rstrip("\r\n").split(delimiter)
