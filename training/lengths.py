@@ -6,13 +6,8 @@
 (arXiv 2505.16881) and what ``slotwise collect`` writes.
 """
 
-import csv
-import gzip
 import hashlib
-import io
-import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -22,19 +17,20 @@ from numpy.typing import NDArray
 
 from predictor.errors import DatasetError
 from predictor.prompt import Prompt
+from predictor.reading import SkippedItemError, Tally
 from training.classes import slo_class
+from training.length_rows import DEFAULT_CAP, LENGTH_FIELDS, LengthParser
+from training.records import Placed, read_records
 from training.sharegpt import Conversation
 from training.split import Split, held_for_validation, split_of
+from training.textfile import content_of
 from training.tokens import TokenCounter
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-# CASTILLO's own limit; a sample this long was cut there.
-DEFAULT_CAP = 14_999
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _PROMPT_FIELDS = ("prompt_id", "prompt_text")
-_LENGTH_FIELDS = ("prompt_id", "model", "output_sizes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,44 +128,40 @@ class LengthRows:
 
 
 def read_lengths(folder: Path) -> LengthRows:
-    """Read a folder in this layout; raises ``DatasetError`` naming the file and line at fault."""
+    """Read a folder in this layout.
+
+    Prompts and rows that cannot be used are left out and counted. Raises ``DatasetError`` where
+    nothing is left.
+    """
     prompts_file, lengths_file = _file(folder, "prompts.jsonl"), _file(folder, "lengths.csv")
-    prompt_bytes, length_bytes = _content(prompts_file), _content(lengths_file)
-    rows = rows_of(list(_prompts(prompts_file, prompt_bytes)), str(lengths_file), length_bytes)
-    return rows.fingerprinted({prompts_file.name: prompt_bytes, lengths_file.name: length_bytes})
+    rows = rows_of(_prompts(prompts_file), str(lengths_file), read_records(lengths_file))
+    return rows.fingerprinted({f.name: content_of(f) for f in (prompts_file, lengths_file)})
 
 
 def rows_of(
-    prompts: Sequence[KnownPrompt], name: str, content: bytes, *, others: bool = False
+    prompts: Sequence[KnownPrompt], name: str, records: Iterable[Placed], *, others: bool = False
 ) -> LengthRows:
     """The rows of a ``lengths.csv`` with their prompts; ``name`` stands in messages.
 
-    With ``others`` rows of prompts that are not given are left out, else they are an error.
+    Rows of prompts that are not given are left out; with ``others`` nothing is said of that.
     """
-    number = {prompt.id: place for place, prompt in enumerate(prompts)}
-    rows = list(_rows(name, content, number, others=others))
-    if not rows:
-        raise DatasetError(f"{name}: holds no row; give prompt_id,model,output_sizes rows")
+    tally = Tally(name)
+    rows = list(tally.used(records, LengthParser([prompt.id for prompt in prompts]).row))
+    tally.close(f"expected columns {','.join(LENGTH_FIELDS)}", say=not others)
     llms = tuple(sorted({row.llm for row in rows}))
+    number = {llm: place for place, llm in enumerate(llms)}
     width = max(len(row.samples) for row in rows)
     return LengthRows(
         prompts=tuple(prompts),
         llms=llms,
         prompt_of=np.array([row.prompt for row in rows], dtype=np.int64),
-        llm_of=np.array([llms.index(row.llm) for row in rows], dtype=np.int64),
-        samples=np.array([row.samples + [0] * (width - len(row.samples)) for row in rows]),
+        llm_of=np.array([number[row.llm] for row in rows], dtype=np.int64),
+        samples=np.array(
+            [(*row.samples, *([0] * (width - len(row.samples)))) for row in rows], dtype=np.int64
+        ),
         caps=np.array([row.cap for row in rows], dtype=np.int64),
         temperatures=np.array([row.temperature for row in rows]),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    prompt: int
-    llm: str
-    samples: list[int]
-    cap: int
-    temperature: float
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -181,43 +173,30 @@ def _file(folder: Path, name: str) -> Path:
     )
 
 
-def _content(file: Path) -> bytes:
-    try:
-        content = file.read_bytes()
-        return gzip.decompress(content) if file.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(f"{file}: {error}; give a readable file") from error
-
-
-def _text(file: str, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{file}: is not UTF-8 (byte {error.start}); save it as UTF-8"
-        ) from error
-
-
-def _prompts(file: Path, content: bytes) -> Iterator[KnownPrompt]:
+def _prompts(file: Path) -> list[KnownPrompt]:
     known: set[str] = set()
-    for number, line in enumerate(_text(str(file), content).split("\n"), start=1):
-        if not line.strip():
-            continue
-        prompt = _prompt(file, number, line)
+
+    def parsed(record: object) -> KnownPrompt:
+        prompt = _prompt(record)
         if prompt.id in known:
-            raise DatasetError(f"{file}, line {number}: prompt_id {prompt.id!r} occurs twice")
+            raise SkippedItemError("prompt_id occurs twice", prompt.id)
         known.add(prompt.id)
-        yield prompt
+        return prompt
+
+    tally = Tally(str(file), item="prompt")
+    found = list(tally.used(read_records(file), parsed))
+    tally.close('expected {"prompt_id": ..., "prompt_text": ...} lines')
+    return found
 
 
-def _prompt(file: Path, number: int, line: str) -> KnownPrompt:
-    try:
-        record = json.loads(line)
-        identifier, text = (str(record[name]) for name in _PROMPT_FIELDS)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f'{file}, line {number}: {error!r}; expected {{"prompt_id": ..., "prompt_text": ...}}'
-        ) from error
+def _prompt(record: object) -> KnownPrompt:
+    if not isinstance(record, Mapping):
+        raise SkippedItemError("not an object", record)
+    values = [record.get(name) for name in _PROMPT_FIELDS]
+    for name, value in zip(_PROMPT_FIELDS, values, strict=True):
+        if value is None:
+            raise SkippedItemError(f"no {name}")
+    identifier, text = map(str, values)
     return KnownPrompt(identifier, text, str(record.get("dataset", "")), _side(record, identifier))
 
 
@@ -229,32 +208,6 @@ def _side(record: Mapping[str, object], identifier: str) -> Split:
     if told == "train" and held_for_validation(identifier):
         return "validation"
     return next(side for side in _SPLITS if side == told)
-
-
-def _rows(file: str, content: bytes, prompts: Mapping[str, int], *, others: bool) -> Iterator[_Row]:
-    reader = csv.DictReader(io.StringIO(_text(file, content)))
-    if missing := [name for name in _LENGTH_FIELDS if name not in (reader.fieldnames or ())]:
-        raise DatasetError(
-            f"{file}: has no column {', '.join(missing)}; expected {','.join(_LENGTH_FIELDS)}"
-        )
-    for record in reader:
-        if others and record["prompt_id"] not in prompts:
-            continue
-        yield _row(f"{file}, line {reader.line_num}", record, prompts)
-
-
-def _row(where: str, record: Mapping[str, str], prompts: Mapping[str, int]) -> _Row:
-    if (identifier := record["prompt_id"]) not in prompts:
-        raise DatasetError(f"{where}: prompt_id {identifier!r} has no prompt in prompts.jsonl")
-    try:
-        samples = [max(int(word), 1) for word in record["output_sizes"].split()]
-        temperature = float(record.get("temp") or "nan")
-        cap = int(record.get("max_tokens") or DEFAULT_CAP)
-    except (ValueError, AttributeError) as error:
-        raise DatasetError(f"{where}: {error}; give whole numbers of tokens") from error
-    if not samples or not record["model"]:
-        raise DatasetError(f"{where}: names no model or no length; leave the row out")
-    return _Row(prompts[identifier], record["model"], samples, cap, temperature)
 
 
 def joined(first: LengthRows, second: LengthRows) -> LengthRows:

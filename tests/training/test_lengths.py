@@ -49,19 +49,53 @@ def test_cut_and_ragged_samples(tmp_path):
 @pytest.mark.parametrize(
     ("prompts", "lengths", "says"),
     [
-        (PROMPT, "prompt_id,model,sizes\na,m,5\n", "no column output_sizes"),
-        (PROMPT, HEADER + "b,m,5,\n", "'b' has no prompt"),
-        (PROMPT, HEADER + "a,m,five,\n", "line 2"),
-        (PROMPT, HEADER + "a,m,,\n", "names no model or no length"),
+        (PROMPT, "prompt_id,model,sizes\na,m,5\n", "1 x no output_sizes"),
+        (PROMPT, HEADER + "b,m,5,\n", r"prompt_id has no prompt .*line 2: 'b'"),
+        (PROMPT, HEADER + "a,m,five,\n", r"not a number \(line 2: 'five'"),
+        (PROMPT, HEADER + "a,m,,\n", "no output_sizes"),
         (PROMPT, HEADER, "holds no row"),
-        (PROMPT * 2, HEADER + "a,m,5,\n", "occurs twice"),
-        ('{"prompt_id": "a"}\n', HEADER, "line 1"),
+        ('{"prompt_id": "a"}\n', HEADER, r"no prompt_text \(line 1\)"),
         (b'{"prompt_id": "a", "prompt_text": "\xff"}\n', HEADER, "not UTF-8"),
+        ("nothing", HEADER, "holds no prompt"),
     ],
 )
-def test_bad_files(tmp_path, prompts, lengths, says):
+def test_a_file_of_which_nothing_is_left(tmp_path, prompts, lengths, says):
     with pytest.raises(DatasetError, match=says):
         read_lengths(write(tmp_path, prompts, lengths))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *("b,m,5,", "a,m,five,", "a,m,,", "a,,5,", "a,m,5 -1,", "a,m,5 nan,", "a,m,5.5,"),
+        *("a,m,5,x", "a,m,5,0", "a", '"a,m,5'),
+    ],
+)
+def test_an_odd_row_is_left_out_and_counted(tmp_path, caplog, row):
+    found = read_lengths(write(tmp_path, PROMPT, f"{HEADER}a,m,5 7,\n{row}\na,m,6,\n"))
+    assert found.samples.tolist() == [[5, 7], [6, 0]]
+    assert "2 of 3 rows are used; left out: 1 x" in caplog.text
+    assert "line 3" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["oops", '{"prompt_id": "b"}', "[1]", '{"prompt_id": null, "prompt_text": "Hi"}', PROMPT],
+)
+def test_an_odd_prompt_is_left_out_and_counted(tmp_path, caplog, line):
+    other = PROMPT.replace('"a"', '"c"')
+    found = read_lengths(write(tmp_path, f"{PROMPT}{line}\n{other}", HEADER + "a,m,5,\nc,m,6,\n"))
+    assert found.samples.ravel().tolist() == [5, 6]
+    assert "2 of 3 prompts are used; left out: 1 x" in caplog.text
+
+
+def test_rows_as_others_write_them(tmp_path):
+    header = "\ufeffid;llm;output_tokens;temperature\r\n"
+    folder = write(tmp_path, PROMPT, header + "a;m;[5.0, 7];0.5\r\na;n;3;hot\r\n")
+    rows = read_lengths(folder)
+    assert rows.samples.tolist() == [[5, 7], [3, 0]]
+    assert rows.temperatures[0] == 0.5
+    assert np.isnan(rows.temperatures[1])
 
 
 def test_missing_and_damaged_files(tmp_path):

