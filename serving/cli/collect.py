@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+_PROMPTS = 'JSON lines with "prompt" and an id, an OpenAI batch, conversations, or a .txt file.'
+_SERVER = "An OpenAI-compatible server, with or without /v1 at the end."
+_KEY = "The server's key; better given in OPENAI_API_KEY."
 _MODEL = "Start this model (known name or folder) instead; or the name the server knows."
 _AT_ONCE = "Prompts asked at once; with --ray the answers that each engine computes at once."
 _RAY = "Ask engines on a Ray cluster, by Ray Data; finished shards are kept."
@@ -14,9 +17,10 @@ _PRIVATE = "Keep a hash and features of each prompt, never its text."
 
 
 def collect(
-    prompts: Annotated[Path, typer.Option(help='JSON lines with "prompt" and an id.')],
+    prompts: Annotated[Path, typer.Option(help=_PROMPTS)],
     output: Annotated[Path, typer.Option(help="lengths.csv.gz; goes on where it ends.")],
-    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server.")] = None,
+    base_url: Annotated[str | None, typer.Option(help=_SERVER)] = None,
+    api_key: Annotated[str | None, typer.Option(help=_KEY)] = None,
     model: Annotated[str, typer.Option(help=_MODEL)] = "smollm2",
     samples: Annotated[int, typer.Option(min=1, help="Answers per prompt.")] = 10,
     temperature: Annotated[float, typer.Option(min=0.0)] = 1.0,
@@ -50,6 +54,7 @@ def collect(
         top_p=top_p,
         max_tokens=max_tokens,
         concurrency=concurrency,
+        api_key=api_key,
     )
     console = Console()
     if ray:

@@ -1,7 +1,6 @@
 """``slotwise predict`` and ``slotwise evaluate``."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -12,43 +11,22 @@ if TYPE_CHECKING:
     from training.split import Split
 
 _MODEL = "Folder of a predictor, packaged, champion, candidate or a version number."
-_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+_INPUT = 'JSON lines with "prompt" (or "text"), an OpenAI batch, conversations, or a .txt file.'
 
 
 def predict(
-    input_file: Annotated[
-        Path, typer.Option("--input", help='JSON lines with "prompt" (or "text").')
-    ],
+    input_file: Annotated[Path, typer.Option("--input", help=_INPUT)],
     output: Annotated[Path, typer.Option(help="JSON lines, one forecast per prompt.")],
     model: Annotated[str, typer.Option(help=_MODEL)] = "packaged",
     llm: Annotated[str | None, typer.Option(help="The LLM that will answer.")] = None,
 ) -> None:
-    """Write the distribution of the answer's length for each prompt, in input order."""
-    from serving.predictors import find_predictor  # noqa: PLC0415 - heavy
-    from training.textfile import write_whole  # noqa: PLC0415
+    """Write the distribution of the answer's length for each prompt, in input order.
 
-    predictor = find_predictor(model)
-    prompts = list(_prompts(input_file, llm))
-    console = Console(stderr=True)
-    known = getattr(predictor, "llms", None)
-    if known is not None and llm is not None and llm not in known:
-        console.print(
-            f"{llm} is not known to this predictor: the forecasts are its prior, the mixture "
-            f"of {len(known)} LLMs. `slotwise onboard` teaches it a new one",
-            highlight=False,
-        )
-    lines = []
-    for forecast in predictor.predict(prompts):
-        levels = zip(_LEVELS, forecast.quantiles(_LEVELS).tolist(), strict=True)
-        record = {
-            "mean": forecast.mean,
-            "quantiles": {str(level): value for level, value in levels},
-            "bin_edges": forecast.edges.tolist(),
-            "probabilities": forecast.probabilities.tolist(),
-        }
-        lines.append(json.dumps(record) + "\n")
-    write_whole(output, "".join(lines).encode())
-    console.print(f"{len(lines)} forecasts in {output}", highlight=False)
+    A prompt that cannot be read has an error in the place of its forecast; the status is 1 then.
+    """
+    from serving.forecast_file import forecast_file  # noqa: PLC0415 - heavy
+
+    forecast_file(input_file, output, model=model, llm=llm, console=Console(stderr=True))
 
 
 def evaluate(
@@ -78,32 +56,3 @@ def evaluate(
     console = Console()
     console.print(score_table(document))
     console.print(f"scores in {output}", highlight=False)
-
-
-def _prompts(file: Path, llm: str | None) -> Iterator[Any]:
-    from predictor.errors import DatasetError  # noqa: PLC0415
-    from predictor.prompt import Prompt  # noqa: PLC0415
-    from training.classes import slo_class  # noqa: PLC0415
-    from training.textfile import read_lines  # noqa: PLC0415
-
-    for number, line in read_lines(file):
-        where = f"{file}, line {number}"
-        try:
-            record = json.loads(line)
-            text = record.get("prompt", record.get("text"))
-            limit, heat = record.get("max_tokens"), record.get("temperature")
-            limit = None if limit is None else int(limit)
-            heat = None if heat is None else float(heat)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise DatasetError(f'{where}: {error}; expected {{"prompt": "..."}}') from error
-        if not isinstance(text, str):
-            raise DatasetError(f'{where}: names no prompt; expected {{"prompt": "..."}}')
-        if limit is not None and limit < 1:
-            raise DatasetError(f"{where}: max_tokens {limit} is below one")
-        yield Prompt(
-            text,
-            task=slo_class(text),
-            max_tokens=limit,
-            llm=record.get("llm") or llm,
-            temperature=heat,
-        )

@@ -7,21 +7,34 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from predictor.errors import DatasetError, EngineError
-from training.textfile import read_lines, write_whole
+from predictor.reading import SkippedItemError, Tally
+from serving.collect.server import (
+    ChatServer,
+    RefusedError,
+    Retries,
+    UnavailableError,
+    bearer,
+    chat_url,
+)
+from training.promptfile import EXPECTED, parse_prompt, prompt_records
+from training.textfile import write_whole
 
 Progress = Callable[[int, int], None]
 
 FIELDS = ("prompt_id", "model", "input_size", "output_sizes", "temp", "top_p", "max_tokens")
-_PATH = "/v1/chat/completions"
-_RETRIES = 3
+# Half a minute of pauses for one request, more where the server asks for longer ones.
+_RETRIES = 7
 _BACKOFF_S = 0.5
+# So many prompts in a row without an answer: the server is away.
+_GIVE_UP_AFTER = 3
+_WRITE_EVERY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,7 @@ class CollectSettings:
     max_tokens: int = 2048
     concurrency: int = 16
     timeout_s: float = 600.0
+    api_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +70,48 @@ class Row:
 
 
 def read_prompts(file: Path) -> list[Asked]:
-    """JSON lines with ``prompt`` (or ``prompt_text``, ``text``) and, if known, an id."""
+    """The prompts of a file with their ids, else a hash of the text; each id once.
+
+    Those that cannot be read or are empty are left out and counted. Raises ``DatasetError``.
+    """
     found: dict[str, Asked] = {}
-    for number, line in read_lines(file):
-        try:
-            record = json.loads(line)
-            text = record.get("prompt", record.get("prompt_text", record.get("text")))
-            name = record.get("prompt_id", record.get("id"))
-        except (ValueError, AttributeError) as error:
-            raise DatasetError(
-                f'{file}, line {number}: {error}; expected {{"prompt": "..."}}'
-            ) from error
-        if not isinstance(text, str) or not text.strip():
-            raise DatasetError(f"{file}, line {number}: names no prompt, or an empty one")
-        identifier = str(name) if name is not None else prompt_hash(text)
-        found[identifier] = Asked(identifier, text)
-    if not found:
-        raise DatasetError(f"{file}: holds no prompt")
-    return list(found.values())
+
+    def parsed(record: object) -> Asked:
+        prompt = parse_prompt(record, limits=False)
+        if not prompt.text.strip():
+            raise SkippedItemError("an empty prompt")
+        name = (prompt.id or prompt_hash(prompt.text)).encode("utf-8", "replace").decode()
+        if name in found:
+            raise SkippedItemError("occurs twice", name)
+        found[name] = Asked(name, prompt.text)
+        return found[name]
+
+    tally = Tally(str(file), item="prompt")
+    prompts = list(tally.used(prompt_records(file), parsed))
+    tally.close(EXPECTED)
+    return prompts
 
 
 def prompt_hash(text: str) -> str:
     """64 bits of the text's SHA-256, in hexadecimal."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """How many rows the output holds in the end; why prompts that were asked have none."""
+
+    rows: int
+    failed: Mapping[str, str]
+
+
+def failure(failed: Mapping[str, str]) -> EngineError:
+    """The error for prompts without an answer, which are named and counted."""
+    name, fault = next(iter(failed.items()))
+    return EngineError(
+        f"{len(failed)} prompts could not be answered, {name!r} among them: {fault}; what came is "
+        "kept, the same command goes on from there and asks them again"
+    )
 
 
 async def collect(
@@ -88,88 +121,99 @@ async def collect(
     *,
     served_name: str,
     progress: Progress,
-) -> int:
-    """Ask whatever ``output`` does not hold yet; how many rows it holds in the end.
+) -> Collected:
+    """Ask whatever ``output`` does not hold yet.
 
-    Rows are kept as they come, and on interruption too: the same command goes on from there.
+    Rows are kept as they come, and on interruption too: the same command goes on from there. A
+    prompt that is refused, or not answered however often it is asked, is no row.
     """
     rows = kept_rows(output, settings)
     todo = [asked for asked in prompts if asked.id not in rows]
-    gate = asyncio.Semaphore(settings.concurrency)
     limits = httpx.Limits(max_connections=settings.concurrency)
+    url, headers = chat_url(settings.base_url), bearer(settings.api_key)
     async with httpx.AsyncClient(
-        base_url=settings.base_url, timeout=settings.timeout_s, limits=limits, trust_env=False
+        headers=headers, timeout=settings.timeout_s, limits=limits, trust_env=False
     ) as client:
-        tasks = [
-            asyncio.create_task(_answers(client, gate, asked, settings, served_name))
-            for asked in todo
-        ]
+        server = ChatServer(client, url, Retries(_RETRIES, _BACKOFF_S))
+        run = _Run(server, settings, served_name, output, rows)
+        await run.ask(todo, progress)
+    return Collected(len(rows), run.failed)
+
+
+class _Run:
+    """One pass over the prompts that are not answered yet."""
+
+    def __init__(
+        self,
+        server: ChatServer,
+        settings: CollectSettings,
+        served_name: str,
+        output: Path,
+        rows: dict[str, Row],
+    ) -> None:
+        self.failed: dict[str, str] = {}
+        self._server = server
+        self._settings = settings
+        self._served_name = served_name
+        self._output = output
+        self._rows = rows
+        self._gate = asyncio.Semaphore(settings.concurrency)
+        self._unavailable = 0
+
+    async def ask(self, todo: Sequence[Asked], progress: Progress) -> None:
+        """Ask them all; what came is written now and then, and however the run ends."""
+        tasks = [asyncio.create_task(self._prompt(asked)) for asked in todo]
         try:
             for done, finished in enumerate(asyncio.as_completed(tasks), start=1):
-                row = await finished
-                rows[row.prompt_id] = row
+                await finished
                 progress(done, len(todo))
-                if done % 50 == 0:
-                    write_rows(output, rows, settings)
+                if done % _WRITE_EVERY == 0:
+                    self._write()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if rows:
-                write_rows(output, rows, settings)
-    return len(rows)
+            self._write()
 
+    async def _prompt(self, asked: Asked) -> None:
+        async with self._gate:
+            try:
+                found = [
+                    await self._server.ask(self._body(asked)) for _ in range(self._settings.samples)
+                ]
+            except RefusedError as error:
+                self.failed[asked.id] = str(error)
+                return
+            except UnavailableError as error:
+                self.failed[asked.id] = str(error)
+                self._give_up_maybe(error)
+                return
+        self._unavailable = 0
+        self._rows[asked.id] = Row(
+            asked.id, found[0].input_tokens, tuple(usage.output_tokens for usage in found)
+        )
 
-async def _answers(
-    client: httpx.AsyncClient,
-    gate: asyncio.Semaphore,
-    asked: Asked,
-    settings: CollectSettings,
-    served_name: str,
-) -> Row:
-    body = {
-        "model": served_name,
-        "messages": [{"role": "user", "content": asked.text}],
-        "max_tokens": settings.max_tokens,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-    }
-    async with gate:
-        found = [await _answer(client, asked, body) for _ in range(settings.samples)]
-    return Row(asked.id, found[0][0], tuple(tokens for _, tokens in found))
+    def _give_up_maybe(self, error: UnavailableError) -> None:
+        """One prompt may be what a server chokes on; several in a row mean that it is away."""
+        self._unavailable += 1
+        if self._unavailable >= _GIVE_UP_AFTER:
+            raise EngineError(
+                f"{self._settings.base_url}: does not answer ({error}); what came is kept, "
+                "the same command goes on from there"
+            ) from error
 
+    def _body(self, asked: Asked) -> dict[str, Any]:
+        return {
+            "model": self._served_name,
+            "messages": [{"role": "user", "content": asked.text}],
+            "max_tokens": self._settings.max_tokens,
+            "temperature": self._settings.temperature,
+            "top_p": self._settings.top_p,
+        }
 
-async def _answer(client: httpx.AsyncClient, asked: Asked, body: dict[str, Any]) -> tuple[int, int]:
-    """Input and output tokens of one answer; a cut one has max_tokens."""
-    fault: Exception | None = None
-    for attempt in range(_RETRIES):
-        try:
-            answer = await client.post(_PATH, json=body)
-        except httpx.TransportError as error:
-            fault = error
-        else:
-            if answer.status_code == httpx.codes.OK:
-                return _counts(client, answer)
-            if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-                raise EngineError(
-                    f"{client.base_url} refused prompt {asked.id!r}: "
-                    f"HTTP {answer.status_code} {answer.text[:200]}"
-                )
-        await asyncio.sleep(_BACKOFF_S * 2**attempt)
-    raise EngineError(
-        f"{client.base_url}: does not answer ({fault or answer.status_code}); what came is kept, "
-        "the same command goes on from there"
-    )
-
-
-def _counts(client: httpx.AsyncClient, answer: httpx.Response) -> tuple[int, int]:
-    try:
-        usage = answer.json()["usage"]
-        return int(usage["prompt_tokens"]), int(usage["completion_tokens"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise EngineError(
-            f"{client.base_url}: answers without token counts; give an OpenAI-compatible URL"
-        ) from error
+    def _write(self) -> None:
+        if self._rows:
+            write_rows(self._output, self._rows, self._settings)
 
 
 def kept_rows(output: Path, settings: CollectSettings) -> dict[str, Row]:

@@ -2,17 +2,16 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from predictor.errors import EngineError
 from serving.cluster.connection import connect
 from serving.collect.gathering import Gathering
-from serving.collect.lengths import CollectSettings, read_prompts, write_prompts
+from serving.collect.lengths import CollectSettings, failure, read_prompts, write_prompts
 from serving.collect.ray_batch import answers
 from serving.collect.replicas import Replicas
 from serving.collect.run import progress_bar
@@ -55,7 +54,7 @@ def run_on_ray(
     write_prompts(output.with_name("prompts.jsonl.gz"), prompts, private=private)
     console.print(f"{count} of {len(prompts)} prompts answered; lengths in {output}")
     if gathering.failed:
-        raise _failure(gathering.failed)
+        raise failure(gathering.failed)
 
 
 def _gather(gathering: Gathering, how: OnRay, console: Console) -> None:
@@ -91,11 +90,3 @@ def _aside(log: Path, console: Console) -> Iterator[None]:
         os.close(kept)
         if not log.stat().st_size:
             log.unlink()
-
-
-def _failure(failed: Mapping[str, str]) -> EngineError:
-    name, fault = next(iter(failed.items()))
-    return EngineError(
-        f"{len(failed)} prompts could not be answered, {name!r} among them: {fault}; the same"
-        " command asks them again"
-    )

@@ -9,7 +9,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 
-from serving.collect.lengths import Asked, CollectSettings, collect, read_prompts, write_prompts
+from serving.collect.lengths import (
+    Asked,
+    Collected,
+    CollectSettings,
+    collect,
+    failure,
+    read_prompts,
+    write_prompts,
+)
 from serving.collect.shards import Shards
 from serving.engine import EngineConfig, EngineProcess
 from serving.engine.config import free_port
@@ -30,16 +38,21 @@ def run_collecting(
     if left.folder.exists():  # by a run on Ray
         with left.locked():
             left.join()
-    with _server(settings, output, console) as (base_url, name):
-        ready = replace(settings, base_url=base_url)
-        count = asyncio.run(_collected(prompts, ready, name, output, console))
-    write_prompts(output.with_name("prompts.jsonl.gz"), prompts, private=private)
-    console.print(f"{count} of {len(prompts)} prompts answered; lengths in {output}")
+    try:
+        with _server(settings, output, console) as (base_url, name):
+            ready = replace(settings, base_url=base_url)
+            found = asyncio.run(_collected(prompts, ready, name, output, console))
+    finally:
+        if output.exists():
+            write_prompts(output.with_name("prompts.jsonl.gz"), prompts, private=private)
+    console.print(f"{found.rows} of {len(prompts)} prompts answered; lengths in {output}")
+    if found.failed:
+        raise failure(found.failed)
 
 
 async def _collected(
     prompts: Sequence[Asked], settings: CollectSettings, name: str, output: Path, console: Console
-) -> int:
+) -> Collected:
     with progress_bar(console) as progress:
         bar = progress.add_task("collecting lengths", total=None)
         return await collect(

@@ -51,9 +51,11 @@ def test_an_llm_never_seen_is_told(prompts, tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"\xff\xfe", "not UTF-8"),
+        (b"\xff\xfe", "holds no prompt"),
+        (b'{"prompt": "\xff"}', "not UTF-8"),
         (b'{"question": "Hi"}', "names no prompt"),
-        (b"[]", "line 1"),
+        (b"[]", "holds no prompt"),
+        (b'{"prompt": "a", "max_tokens": NaN}', "max_tokens is not a number (line 1: nan)"),
         (b'{"prompt": "a", "max_tokens": 0}', "below one"),
         (b'{"prompt": "a", "temperature": "hot"}', "line 1"),
     ],
@@ -65,6 +67,43 @@ def test_bad_prompts(stored, tmp_path, content, says):
     assert isinstance(done.exception, DatasetError)
     assert says in str(done.exception)
     assert not output.exists()
+
+
+def test_a_prompt_that_cannot_be_read_has_an_error_in_its_place(stored, tmp_path):
+    lines = ['{"prompt": "a"}', '{"prompt": "b", "max_tokens": -1}', "oops", '{"prompt": "c"}']
+    (tmp_path / "p.jsonl").write_text("\n".join(lines))
+    output = tmp_path / "o.jsonl"
+    done = run("predict", "--model", stored, "--input", tmp_path / "p.jsonl", "--output", output)
+    assert isinstance(done.exception, DatasetError)
+    assert "2 of 4 prompts are used" in str(done.exception)
+    found = list(map(json.loads, output.read_text().splitlines()))
+    assert ["error" in line for line in found] == [False, True, True, False]
+    assert found[1] == {"error": "negative max_tokens: -1"}
+
+
+@pytest.mark.parametrize("limit", ["Infinity", "null", '""', "1e20", "1000000000000"])
+def test_a_limit_without_end_is_none(stored, tmp_path, limit):
+    lines = f'{{"prompt": "a", "max_tokens": {limit}}}\n{{"prompt": "a"}}'
+    (tmp_path / "p.jsonl").write_text(lines)
+    output = tmp_path / "o.jsonl"
+    done = run("predict", "--model", stored, "--input", tmp_path / "p.jsonl", "--output", output)
+    assert done.exit_code == 0, done.output
+    first, second = output.read_text().splitlines()
+    assert first == second
+
+
+def test_a_batch_of_openai_is_forecast_as_its_prompts(stored, tmp_path):
+    body = {"model": "m", "messages": [{"role": "user", "content": "a"}], "max_tokens": 15}
+    batch = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    (tmp_path / "p.jsonl").write_text(
+        json.dumps(batch) + '\n{"prompt": null, "text": "a", "max_tokens": "15"}\n'
+    )
+    output = tmp_path / "o.jsonl"
+    done = run("predict", "--model", stored, "--input", tmp_path / "p.jsonl", "--output", output)
+    assert done.exit_code == 0, done.output
+    first, second = output.read_text().splitlines()
+    assert first == second
+    assert json.loads(first)["quantiles"]["0.9"] <= 15
 
 
 def test_evaluate_writes_the_scores(stored, lengths_folder, tmp_path):

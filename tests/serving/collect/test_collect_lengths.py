@@ -2,18 +2,31 @@ import asyncio
 import csv
 import gzip
 import json
+import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 
-from predictor.errors import DatasetError, EngineError
-from serving.collect.lengths import CollectSettings, collect, read_prompts, write_prompts
+from predictor.errors import DatasetError, EngineError, InputError
+from serving.collect.lengths import (
+    Asked,
+    CollectSettings,
+    collect,
+    failure,
+    read_prompts,
+    write_prompts,
+)
+from serving.collect.server import Retries, chat_url
 from training.lengths import read_lengths
 
 
 class Server(ThreadingHTTPServer):
-    """Answers with one token per character of the prompt, until told to fail."""
+    """Answers with one token per character of the prompt, until told to fail.
+
+    ``instead`` maps a prompt to what is said in place of its answer: a status, or a status with
+    headers and raw content; a list is worked off first, one entry a try.
+    """
 
     daemon_threads = True
 
@@ -23,6 +36,10 @@ class Server(ThreadingHTTPServer):
         self.fail_from = None
         self.status = 503
         self.usage = True
+        self.instead = {}
+        self.paths = set()
+        self.keys = set()
+        self.prompts = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -32,6 +49,17 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         server.asked += 1
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        server.paths.add(self.path)
+        server.keys.add(self.headers.get("authorization"))
+        text = body["messages"][0]["content"]
+        server.prompts.append(text)
+        other = server.instead.get(text)
+        if isinstance(other, list):
+            other = other.pop(0) if other else None
+        if isinstance(other, int):
+            return self.answer(other, {"error": {"message": "maximum context length is 2"}})
+        if other is not None:
+            return self.raw(*other)
         if server.fail_from is not None and server.asked >= server.fail_from:
             return self.answer(server.status, {"error": {"message": "no"}})
         size = min(len(body["messages"][0]["content"]), body["max_tokens"])
@@ -44,6 +72,18 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def raw(self, status, headers, content):
+        """``None`` hangs up; a content-length larger than the content cuts the body."""
+        if status is None:
+            self.close_connection = True
+            return
+        self.send_response(status)
+        for name, value in {"content-length": len(content), **headers}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = "content-length" in headers
 
     def log_message(self, *args):
         pass
@@ -69,10 +109,10 @@ def prompts(tmp_path):
 
 
 def run(server, prompts, output, **changes):
+    base_url = f"http://127.0.0.1:{server.server_port}"
     settings = CollectSettings(
-        base_url=f"http://127.0.0.1:{server.server_port}",
-        model="m",
-        **{"samples": 2, "max_tokens": 4, "concurrency": 2, **changes},
+        **{"base_url": base_url, "model": "m", "samples": 2, "max_tokens": 4, "concurrency": 2}
+        | changes
     )
     told = []
     asking = collect(
@@ -82,13 +122,12 @@ def run(server, prompts, output, **changes):
         served_name="m",
         progress=lambda done, total: told.append((done, total)),
     )
-    count = asyncio.run(asking)
-    return count, told
+    return asyncio.run(asking), told
 
 
 def test_lengths_are_measured_and_read_back(server, prompts, tmp_path):
-    count, told = run(server, prompts, tmp_path / "lengths.csv.gz")
-    assert (count, told[-1]) == (6, (6, 6))
+    found, told = run(server, prompts, tmp_path / "lengths.csv.gz")
+    assert (found.rows, found.failed, told[-1]) == (6, {}, (6, 6))
     write_prompts(tmp_path / "prompts.jsonl.gz", prompts, private=False)
     rows = read_lengths(tmp_path)
     assert rows.samples.tolist() == [[n, n] for n in (1, 2, 3, 4, 4, 4)]
@@ -103,22 +142,179 @@ def test_a_server_that_dies_leaves_what_came_and_the_run_goes_on(server, prompts
     kept = list(csv.DictReader(gzip.decompress(output.read_bytes()).decode().splitlines()))
     assert 1 <= len(kept) < 6
     server.fail_from, server.asked = None, 0
-    count, _ = run(server, prompts, output)
-    assert count == 6
+    found, _ = run(server, prompts, output)
+    assert found.rows == 6
     assert server.asked == 2 * (6 - len(kept))
 
 
-def test_a_refusal_is_told(server, prompts, tmp_path):
+def test_a_route_that_is_not_there_ends_the_run(server, prompts, tmp_path):
     server.fail_from, server.status = 1, 404
     with pytest.raises(EngineError, match="HTTP 404"):
         run(server, prompts, tmp_path / "lengths.csv.gz")
     assert not (tmp_path / "lengths.csv.gz").exists()
 
 
-def test_answers_without_counts(server, prompts, tmp_path):
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_one_refused_prompt_is_named_and_the_others_are_kept(server, prompts, tmp_path, status):
+    output = tmp_path / "lengths.csv.gz"
+    server.instead = {"xx": status}
+    found, _ = run(server, prompts, output, concurrency=1)
+    assert found.rows == 5
+    assert list(found.failed) == ["p1"]
+    assert f"HTTP {status}" in found.failed["p1"]
+    assert "maximum context length" in found.failed["p1"]
+    server.prompts.clear()
+    again, _ = run(server, prompts, output)
+    assert (again.rows, server.prompts) == (5, ["xx"])
+    assert "1 prompts could not be answered, 'p1' among them" in str(failure(again.failed))
+
+
+WHILE = {
+    "429 with a pause": (429, {"retry-after": "0"}, b""),
+    "a pause until a date": (429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, b""),
+    "a pause that is none": (503, {"retry-after": "soon"}, b""),
+    "408": (408, {}, b""),
+    "409": (409, {}, b""),
+    "425": (425, {}, b""),
+    "500": (500, {}, b"<html>"),
+    "529": (529, {}, b""),
+    "hung up": (None, {}, b""),
+    "a body cut short": (200, {"content-length": 500}, b'{"usage": {'),
+    "no JSON": (200, {}, b"<html>please wait</html>"),
+    "no gzip": (200, {"content-encoding": "gzip"}, b"plain"),
+    "nothing": (200, {}, b""),
+    "a list": (200, {}, b"[1]"),
+    "an error with status 200": (200, {}, b'{"error": {"message": "busy"}}'),
+    "no usage": (200, {}, b'{"choices": [{}]}'),
+    "usage is null": (200, {}, b'{"choices": [{}], "usage": null}'),
+    "counts are null": (200, {}, b'{"usage": {"completion_tokens": null}}'),
+    "counts are text": (200, {}, b'{"usage": {"completion_tokens": "2"}}'),
+    "counts are no numbers": (200, {}, b'{"usage": {"completion_tokens": NaN}}'),
+    "no choice": (200, {}, b'{"choices": [], "usage": {"completion_tokens": 0}}'),
+    "an aborted answer": (
+        200, {}, b'{"choices": [{"finish_reason": "abort"}], "usage": {"completion_tokens": 1}}',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WHILE)
+def test_what_a_server_says_for_a_while_is_asked_again(server, prompts, tmp_path, what):
+    server.instead = {"xx": [WHILE[what]] * 3}
+    output = tmp_path / "lengths.csv.gz"
+    found, _ = run(server, prompts, output, samples=1)
+    assert (found.rows, found.failed) == (6, {})
+    assert server.prompts.count("xx") == 4
+    text = gzip.decompress(output.read_bytes()).decode()
+    assert "p1,m,3,2,1.0,1.0,4" in text.splitlines()
+
+
+@pytest.mark.parametrize("what", ["500", "no JSON", "usage is null", "hung up"])
+def test_a_prompt_that_a_server_chokes_on_is_named(server, prompts, tmp_path, what):
+    server.instead = {"xx": WHILE[what]}
+    found, _ = run(server, prompts, tmp_path / "lengths.csv.gz")
+    assert (found.rows, list(found.failed)) == (5, ["p1"])
+
+
+def test_usage_alone_is_enough(server, prompts, tmp_path):
+    server.instead = {"xx": (200, {}, b'{"usage": {"completion_tokens": 2.0}, "choices": [{}]}')}
+    assert run(server, prompts, tmp_path / "lengths.csv.gz")[0].rows == 6
+
+
+def test_answers_without_counts_end_the_run(server, prompts, tmp_path):
     server.usage = False
     with pytest.raises(EngineError, match="token counts"):
         run(server, prompts, tmp_path / "lengths.csv.gz")
+
+
+def test_a_server_that_is_not_there(server, prompts, tmp_path):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        with pytest.raises(EngineError, match=r"cannot be reached .*--base-url"):
+            run(server, prompts, tmp_path / "lengths.csv.gz", base_url=url)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_wants_a_key_says_how_to_give_it(server, prompts, tmp_path, status):
+    server.fail_from, server.status = 1, status
+    with pytest.raises(EngineError, match=rf"HTTP {status}.*OPENAI_API_KEY.*--api-key"):
+        run(server, prompts, tmp_path / "lengths.csv.gz", concurrency=1)
+    assert server.asked == 1
+
+
+def test_the_key_comes_from_the_environment_or_the_option(server, prompts, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "s3cret\n")
+    run(server, prompts, tmp_path / "a.csv.gz")
+    run(server, prompts, tmp_path / "b.csv.gz", api_key="0ther")
+    assert server.keys == {"Bearer s3cret", "Bearer 0ther"}
+    assert "0ther" not in repr(CollectSettings(base_url="", model="m", api_key="0ther"))
+
+
+def test_without_a_key_none_is_sent(server, prompts, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    run(server, prompts, tmp_path / "a.csv.gz")
+    assert server.keys == {None}
+
+
+def test_a_redirect_is_named(server, prompts, tmp_path):
+    server.instead = {"x": (301, {"location": "https://elsewhere/v1"}, b"")}
+    with pytest.raises(EngineError, match="redirects to https://elsewhere/v1"):
+        run(server, prompts, tmp_path / "a.csv.gz", concurrency=1)
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/", "/v1/chat/completions"])
+def test_a_base_url_may_end_in_v1(server, prompts, tmp_path, end):
+    url = f"http://127.0.0.1:{server.server_port}{end}"
+    run(server, prompts, tmp_path / "a.csv.gz", base_url=url)
+    assert server.paths == {"/v1/chat/completions"}
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        ("http://h/prefix", "http://h/prefix/v1/chat/completions"),
+        ("https://h:1/openai/v1/", "https://h:1/openai/v1/chat/completions"),
+        ("http://h/api/v3", "http://h/api/v3/chat/completions"),
+        (" http://[::1]:8000 ", "http://[::1]:8000/v1/chat/completions"),
+    ],
+)
+def test_base_urls(base_url, url):
+    assert chat_url(base_url) == url
+
+
+@pytest.mark.parametrize("base_url", ["localhost:8000", "", "ftp://h", "http://"])
+def test_a_base_url_that_is_none(base_url):
+    with pytest.raises(InputError, match="--base-url"):
+        chat_url(base_url)
+
+
+def test_pauses_grow_and_heed_the_server():
+    retries = Retries(7, 0.5)
+    assert [retries.pause(k, None) for k in range(3)] == [0.5, 1.0, 2.0]
+    assert retries.pause(0, 7.0) == 7.0
+    assert retries.pause(0, 7000.0) == retries.pause(30, None) == 60.0
+
+
+def test_a_prompt_of_half_a_surrogate_pair_is_asked(server, tmp_path):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"id": "\\ud800", "prompt": "a\\ud800"}\n')
+    found, _ = run(server, read_prompts(file), tmp_path / "a.csv.gz")
+    assert found.rows == 1
+
+
+def test_ctrl_c_keeps_what_came(server, prompts, tmp_path):
+    output = tmp_path / "lengths.csv.gz"
+
+    def interrupt(done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    settings = CollectSettings(
+        base_url=f"http://127.0.0.1:{server.server_port}", model="m", samples=1, concurrency=1
+    )
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(collect(prompts, settings, output, served_name="m", progress=interrupt))
+    assert len(gzip.decompress(output.read_bytes()).splitlines()) >= 4
 
 
 def test_other_settings_do_not_mix(server, prompts, tmp_path):
@@ -135,6 +331,17 @@ def test_private_mode_keeps_no_text(prompts, tmp_path):
     assert json.loads(content.splitlines()[0]).keys() == {
         "prompt_id", "sha256", "feature_version", "features",
     }  # fmt: skip
+
+
+def test_odd_prompts_are_left_out_and_counted(tmp_path, caplog):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(
+        '{"id": "a", "prompt": "A"}\noops\n{"prompt": " "}\n{"id": "a", "prompt": "Other"}\n'
+        '{"custom_id": "r-1", "body": {"messages": [{"role": "user", "content": "B"}]}}\n'
+    )
+    assert read_prompts(file) == [Asked("a", "A"), Asked("r-1", "B")]
+    for said in ("2 of 5 prompts", "1 x not JSON", "1 x an empty prompt", "1 x occurs twice"):
+        assert said in caplog.text
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"prompt": ""}', "[1]", "not json"])

@@ -1,0 +1,212 @@
+"""An OpenAI-compatible server that is asked for answers, and whatever it says instead.
+
+Faults that pass are asked again with growing pauses (as OpenAI's own clients do); a refusal is
+final for its prompt alone; a missing key, a redirect or a route that is not there ends the run.
+"""
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any
+
+import httpx
+
+from predictor.errors import EngineError, InputError
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+_PATH = "chat/completions"
+_VERSIONED = re.compile(r"/v\d+[a-z0-9]*$")
+_AGAIN = frozenset({408, 409, 425, 429})
+_NO_KEY = frozenset({401, 403})
+_NO_ROUTE = frozenset({404, 405, 410})
+_LEAST_ERROR = 300
+_LEAST_REFUSAL = 400
+_LEAST_FAULT = 500
+_SAID = 200
+# A server that was never reached is given up after so many further tries.
+_FIRST_TRIES = 2
+# The longest pause between two tries, also where a server asks for a longer one.
+_LONGEST_PAUSE_S = 60.0
+# An aborted answer is shorter than the model meant it to be.
+_ABORTED = frozenset({"abort", "error"})
+
+
+class RefusedError(Exception):
+    """The server will never answer this prompt; its text says why."""
+
+
+class UnavailableError(Exception):
+    """The server did not answer this prompt however often it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """A request is tried so often, with pauses that double from ``pause_s`` on."""
+
+    tries: int
+    pause_s: float
+
+    def pause(self, attempt: int, asked_for_s: float | None) -> float:
+        """Seconds to wait after failed attempt number ``attempt`` (from 0)."""
+        own = self.pause_s * float(1 << attempt)
+        return min(own if asked_for_s is None else max(own, asked_for_s), _LONGEST_PAUSE_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+def chat_url(base_url: str) -> str:
+    """Where chats are completed, of a base URL with or without ``/v1``; raises ``InputError``."""
+    try:
+        url = httpx.URL(base_url.strip())
+    except httpx.InvalidURL as error:
+        raise _bad_url(base_url) from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise _bad_url(base_url)
+    path = url.path.rstrip("/").removesuffix(f"/{_PATH}").rstrip("/")
+    root = path if _VERSIONED.search(path) else f"{path}/v1"
+    return str(url.copy_with(path=f"{root}/{_PATH}"))
+
+
+def bearer(api_key: str | None) -> dict[str, str]:
+    """The header that carries the key, which no message ever shows."""
+    key = (api_key or os.environ.get(KEY_VARIABLE, "")).strip()
+    if not key:
+        return {}
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(f"the API key ({KEY_VARIABLE}, --api-key) holds characters no header may")
+    return {"authorization": f"Bearer {key}"}
+
+
+class ChatServer:
+    """Asks one chat route; used by many tasks at once."""
+
+    def __init__(self, client: httpx.AsyncClient, url: str, retries: Retries) -> None:
+        self._client = client
+        self._url = url
+        self._retries = retries
+        self._answered = False
+
+    async def ask(self, body: Mapping[str, Any]) -> Usage:
+        """The tokens of one answer.
+
+        Raises ``RefusedError`` or ``UnavailableError`` for this prompt, and ``EngineError`` where
+        no other prompt would fare better.
+        """
+        content = json.dumps(body).encode()
+        fault, pause_s = "", 0.0
+        for attempt in range(self._retries.tries):
+            if attempt:
+                await asyncio.sleep(pause_s)
+            try:
+                answer = await self._client.post(
+                    self._url, content=content, headers={"content-type": "application/json"}
+                )
+            except httpx.RequestError as error:
+                fault, asked_for_s = f"{type(error).__name__} {error}".strip(), None
+                if isinstance(error, httpx.ConnectError) and attempt >= _FIRST_TRIES:
+                    self._check_reached(fault)
+            else:
+                fault, asked_for_s = self._fault(answer), _retry_after_s(answer)
+                if not fault:
+                    self._answered = True
+                    return _usage(answer)
+            pause_s = self._retries.pause(attempt, asked_for_s)
+        raise UnavailableError(fault)
+
+    def _check_reached(self, fault: str) -> None:
+        if not self._answered:
+            raise EngineError(f"{self._url} cannot be reached ({fault}); check --base-url")
+
+    def _fault(self, answer: httpx.Response) -> str:
+        """Why it is asked again; nothing for an answer. Raises what is final."""
+        status = answer.status_code
+        said = f"HTTP {status} {_said(answer)}".strip()
+        if status in _AGAIN or status >= _LEAST_FAULT:
+            return said
+        if status in _NO_KEY:
+            raise EngineError(
+                f"{self._url} lets nobody in without its key ({said}); give the key in "
+                f"{KEY_VARIABLE}, or by --api-key"
+            )
+        if _LEAST_ERROR <= status < _LEAST_REFUSAL:
+            target = answer.headers.get("location", "nowhere")
+            raise EngineError(f"{self._url} redirects to {target}; give that server's --base-url")
+        if status in _NO_ROUTE and not self._answered:
+            raise EngineError(
+                f"{self._url} refused the first prompt: {said}; check --base-url and --model"
+            )
+        if status >= _LEAST_REFUSAL:
+            raise RefusedError(said)
+        try:
+            _usage(answer)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+
+def _usage(answer: httpx.Response) -> Usage:
+    """The token counts of an answer; raises ``ValueError`` saying what it has instead."""
+    try:
+        document = answer.json()
+    except ValueError as error:
+        raise ValueError(f"answers without JSON ({answer.text[:40]!r})") from error
+    fields = document if isinstance(document, dict) else {}
+    if "choices" in fields and _aborted(fields["choices"]):
+        raise ValueError("answers without a choice")
+    usage = fields.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    read, written = (_count(counts.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+    if written is None:
+        raise ValueError("answers without token counts; give an OpenAI-compatible URL")
+    return Usage(read or 0, written)
+
+
+def _aborted(choices: object) -> bool:
+    if not isinstance(choices, list) or not choices:
+        return True
+    first = choices[0]
+    return isinstance(first, dict) and first.get("finish_reason") in _ABORTED
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if isfinite(value) and value >= 0 else None
+
+
+def _retry_after_s(answer: httpx.Response) -> float | None:
+    """What the server asks to wait: seconds, milliseconds or a date."""
+    headers = answer.headers
+    try:
+        if text := headers.get("retry-after-ms"):
+            return max(float(text) / 1e3, 0.0)
+        text = headers.get("retry-after", "")
+        return max(float(text), 0.0) if text else None
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max((date - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _said(answer: httpx.Response) -> str:
+    return " ".join(answer.text[:_SAID].split())
+
+
+def _bad_url(base_url: str) -> InputError:
+    return InputError(f"--base-url {base_url!r}: give http://HOST:PORT, with or without /v1")
