@@ -33,6 +33,15 @@ def predictor_folder(name: str) -> Iterator[Path]:
         raise ArtifactError(f"predictor {name!r}: no such folder; {_KNOWN}")
 
 
+def check_source(name: str) -> None:
+    """Raise ``RegistryError`` where no predictor of this name can ever be found; asks nobody."""
+    if name in (PACKAGED, NO_PREDICTOR) or Path(name).is_dir():
+        return
+    from training.mlflow_access import check_setting  # noqa: PLC0415 - MLflow is an extra
+
+    check_setting()
+
+
 def predictor_stamp(name: str) -> str:
     """Differs whenever :func:`predictor_folder` would give other files; cheap to ask.
 

@@ -28,6 +28,7 @@ def run_retraining(
 ) -> Registered | None:
     """The version that was registered, or nothing when the champion still holds."""
     registry = Registry()
+    registry.check_writable()
     new = read_lengths(fresh)
     if if_drifted and registry.has(CHAMPION):
         seen = champion_drift(registry, new)

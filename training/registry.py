@@ -12,22 +12,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from predictor.errors import RegistryError
+from training.mlflow_access import VARIABLE, MlflowAccess
 
 NAME = "slotwise-length-predictor"
 EXPERIMENT = "slotwise"
 CANDIDATE, CHAMPION = "candidate", "champion"
 _FORMER = "former_champion"
 _FOLDER = "model"
-_PROGRESS_BAR = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 # A candidate passes when its CRPS is at most this much above the champion's (rounding), and its
 # coverage at most this much further from 90 %.
 _CRPS_SLACK = 1e-9
 _COVERAGE_SLACK = 0.005
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +97,21 @@ class Registry:
     """Runs and versions of the length predictor."""
 
     def __init__(self, folder: Path = Path("mlruns"), *, uri: str | None = None) -> None:
-        try:
-            from mlflow import MlflowClient  # noqa: PLC0415 - an optional extra
-        except ImportError as error:
-            raise RegistryError(
-                "the registry needs MLflow: pip install 'slotwise[mlflow]'"
-            ) from error
-        wanted = uri or os.environ.get("MLFLOW_TRACKING_URI")
+        wanted = uri or os.environ.get(VARIABLE)
         self._local = None if wanted else folder.resolve()
         if self._local is not None:
             _made(self._local)
         self.uri = wanted or f"sqlite:///{folder.resolve()}/mlflow.db"
-        self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        self._client = MlflowAccess(self.uri)
+
+    def check_writable(self) -> None:
+        """Raise ``RegistryError`` where a run could not be registered: before it, not after."""
+        self._client.check_writable()
 
     @contextmanager
     def run(self, parameters: Mapping[str, object], tags: Mapping[str, str]) -> Iterator["Run"]:
         """A run that ends FINISHED, or FAILED when the block raises."""
-        made = self._asked(lambda: self._client.create_run(self._experiment(), tags=dict(tags)))
+        made = self._client.create_run(self._experiment(), tags=dict(tags))
         run = Run(self._client, made.info.run_id, made.info.artifact_uri)
         try:
             for name, value in parameters.items():
@@ -138,14 +134,12 @@ class Registry:
             "data": data,
         }
 
-        def created() -> Any:
-            if not self._known():
-                self._client.create_registered_model(NAME)
-            return self._client.create_model_version(
-                NAME, f"{run.artifact_uri}/{_FOLDER}", run_id=run.id, tags=tags
-            )
-
-        number = str(self._asked(created).version)
+        if not self._known():
+            self._client.create_registered_model(NAME)
+        created = self._client.create_model_version(
+            NAME, f"{run.artifact_uri}/{_FOLDER}", run_id=run.id, tags=tags
+        )
+        number = str(created.version)
         self._client.set_registered_model_alias(NAME, CANDIDATE, number)
         return number
 
@@ -153,7 +147,7 @@ class Registry:
         """All of them, the newest first."""
         if not self._known():
             return []
-        found = self._asked(lambda: self._client.search_model_versions(f"name = '{NAME}'"))
+        found = self._client.search_model_versions(f"name = '{NAME}'")
         aliases = dict(self._client.get_registered_model(NAME).aliases)
         made = [_version(entry, aliases) for entry in found]
         return sorted(made, key=lambda version: -int(version.number))
@@ -209,10 +203,7 @@ class Registry:
         number = self.number_of(name)
         source = self._client.get_model_version(NAME, number)
         with tempfile.TemporaryDirectory(prefix="slotwise-") as scratch:
-            with _no_progress_bar():
-                path = self._asked(
-                    lambda: self._client.download_artifacts(source.run_id, _FOLDER, scratch)
-                )
+            path = self._client.download_artifacts(source.run_id, _FOLDER, scratch)
             yield Path(path)
 
     def has(self, alias: str) -> bool:
@@ -226,21 +217,13 @@ class Registry:
         return None
 
     def _known(self) -> bool:
-        return bool(self._asked(lambda: self._client.search_registered_models(f"name = '{NAME}'")))
+        return bool(self._client.search_registered_models(f"name = '{NAME}'"))
 
     def _experiment(self) -> str:
         if (known := self._client.get_experiment_by_name(EXPERIMENT)) is not None:
             return str(known.experiment_id)
         location = None if self._local is None else (self._local / "artifacts").as_uri()
         return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
-
-    def _asked(self, ask: Callable[[], Answer]) -> Answer:
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415
-
-        try:
-            return ask()
-        except MlflowException as error:
-            raise RegistryError(f"{self.uri}: {error}; check MLFLOW_TRACKING_URI") from error
 
 
 class Run:
@@ -273,11 +256,9 @@ class Run:
         self._write(lambda: self._client.log_artifacts(self.id, str(folder), name))
 
     def _write(self, write: Callable[[], object]) -> None:
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415
-
         try:
             write()
-        except (OSError, MlflowException) as error:
+        except (OSError, RegistryError) as error:
             raise RegistryError(
                 f"{self.artifact_uri}: {error}; make room or check the store. "
                 "Nothing was registered"
@@ -298,20 +279,6 @@ def _model(kind: str, run_id: str) -> Any:
     model = Model(run_id=run_id, signature=ModelSignature(Schema(asked), Schema(answered)))
     model.add_flavor("slotwise", kind=kind)
     return model
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """MLflow draws one for a handful of small files, and can be told not to by this alone."""
-    before = os.environ.get(_PROGRESS_BAR)
-    os.environ[_PROGRESS_BAR] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_PROGRESS_BAR]
-        else:
-            os.environ[_PROGRESS_BAR] = before
 
 
 def _made(folder: Path) -> None:

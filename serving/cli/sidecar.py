@@ -31,6 +31,7 @@ def sidecar(
 ) -> None:
     """Serve predictions, decisions and a page about them; settings: `slotwise config show`."""
     from predictor.errors import ModelError  # noqa: PLC0415
+    from serving.predictors import check_source  # noqa: PLC0415
     from serving.settings import load  # noqa: PLC0415
 
     flags = {
@@ -45,6 +46,7 @@ def sidecar(
         "log_level": log_level,
     }
     settings = load(config, flags).settings
+    check_source(settings.predictor)
     try:
         from serving.sidecar.run import run  # noqa: PLC0415 - an optional extra
     except ImportError as error:

@@ -44,6 +44,7 @@ def train(
         from training.registry import Registry  # noqa: PLC0415 - an optional extra
 
         registry = Registry()
+        registry.check_writable()
     result = run_training(wanted, model=model, output=output, console=console, restart=restart)
     if registry is not None:
         from training.tracking import track  # noqa: PLC0415
