@@ -44,8 +44,8 @@ class Metrics:
             ("kind",), registry=registry,
         )  # fmt: skip
         self.untouched = Counter(
-            "slotwise_untouched_requests", "Completions passed on as they came, unread",
-            registry=registry,
+            "slotwise_untouched_requests", "Requests that generate, passed on unread",
+            ("route",), registry=registry,
         )  # fmt: skip
         self.shed = Counter(
             "slotwise_shed_requests", "Requests refused because nothing could keep their promise",

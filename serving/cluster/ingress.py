@@ -122,6 +122,10 @@ class FleetMiddleware(SlotwiseMiddleware):
                 return
         await super().__call__(scope, receive, send)
 
+    def _will_be_refused(self, scope: Scope, path: str) -> bool:  # noqa: ARG002
+        """Only by our own token, above: Ray's ingress knows no key of vLLM's."""
+        return False
+
     async def _start(self) -> None:
         await super()._start()
         if self._services is not None:

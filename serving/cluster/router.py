@@ -26,6 +26,8 @@ from serving.cluster.board_actor import BoardLink
 from serving.cluster.prefixes import PrefixMemory, prompt_text, prompt_tokens
 from serving.cluster.report import Heard
 from serving.cluster.router_metrics import RouterMetrics, router_metrics
+from serving.middleware.routes import CHAT, COMPLETIONS
+from serving.middleware.stated_limits import stated_limits
 from serving.xargs import decode
 
 logger = logging.getLogger(__name__)
@@ -209,11 +211,13 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
 
 def candidate_of(args: Sequence[Any], *, waited_s: float) -> Candidate:
     """A request as the ingress sends it: promise and forecast travel in ``vllm_xargs``."""
-    xargs = getattr(args[0], "vllm_xargs", None) if args else None
+    fields: Mapping[str, Any] = getattr(args[0], "__dict__", {}) if args else {}
+    xargs = fields.get("vllm_xargs")
     hints = decode(xargs if isinstance(xargs, Mapping) else None)
+    limits = stated_limits(CHAT if "messages" in fields else COMPLETIONS, fields)
     return Candidate.of(
         hints.slo or Slo(),
-        hints.lengths or LengthDistribution.point(_UNKNOWN_TOKENS),
+        hints.lengths or limits.condition(LengthDistribution.point(_UNKNOWN_TOKENS)),
         prompt_tokens=prompt_tokens(args),
         waited_s=waited_s,
     )

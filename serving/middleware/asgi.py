@@ -1,22 +1,24 @@
 """``--middleware serving.middleware.asgi.SlotwiseMiddleware``: Slotwise in front of vLLM's server.
 
-Completions get a promise and a forecast on their way to the scheduler; everything else, and
-whatever cannot be read, passes untouched. A fault in here never costs a request.
+Requests that generate get their SLO and a forecast on their way to the scheduler. Everything else
+passes untouched; what generates and cannot be read is counted. A fault in here costs no request.
 """
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.health_head import HealthHead
 from serving.metrics import CONTENT_TYPE
-from serving.middleware.body import PATHS, CompletionBody
+from serving.middleware.answer_events import Usage
+from serving.middleware.api_key import will_be_refused
+from serving.middleware.body import CompletionBody
 from serving.middleware.passage import Watch, upload, with_length
+from serving.middleware.routes import PATHS, RESPONSES, generates, label
 from serving.middleware.services import MiddlewareServices, Ticket
 from serving.middleware.shedding import ShedGate, refusal
+from serving.middleware.stated_limits import EngineDefaults
 from serving.settings import load as load_settings
 
 logger = logging.getLogger(__name__)
@@ -36,15 +38,21 @@ class SlotwiseMiddleware:
         services = self._services
         if scope["type"] == "lifespan":
             await self._app(scope, receive, self._along(send))
-        elif services is None or scope["type"] != "http":
+        elif services is None or scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
         elif (path := _path(scope)) == METRICS_PATH:
             response = Response(await self._rendered(), media_type=CONTENT_TYPE)
             await response(scope, receive, send)
-        elif path in PATHS and scope["method"] == "POST":
+        elif scope.get("method", "POST") != "POST" or self._will_be_refused(scope, path):
+            await self._app(scope, receive, send)
+        elif path in PATHS and scope["type"] == "http":
             await self._completion(services, path, scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._unread(services, path, scope, receive, send)
+
+    def _will_be_refused(self, scope: Scope, path: str) -> bool:
+        """Whether the server behind answers with 401: then nothing is spent on the request."""
+        return will_be_refused(scope, path)
 
     def _along(self, send: Send) -> Send:
         """Start before the server says that it is ready, stop once it has ended."""
@@ -81,12 +89,12 @@ class SlotwiseMiddleware:
         read = await upload(receive, max_bytes=services.settings.max_body_bytes)
         body = CompletionBody.parse(read.body, path=path) if read.whole else None
         if body is None:
-            services.metrics.untouched.inc()
+            services.metrics.untouched.labels(label(path)).inc()
             await self._app(scope, read.replayed(receive), send)
             return
         # Counted from here on: what the forecast takes is part of the wait.
-        watch = Watch(send)
-        ticket = await services.ticket(scope["headers"], body)
+        watch = Watch(send, reads_usage=path == RESPONSES)
+        ticket = await services.ticket(scope["headers"], body, EngineDefaults.of(scope.get("app")))
         fresh = ticket.encoded()
         scope = {**with_length(scope, len(fresh)), "state": scope.get("state", {})}
         gate = ShedGate(watch.send, open=not ticket.sheddable)
@@ -95,24 +103,33 @@ class SlotwiseMiddleware:
             services.shed(ticket)
             await refusal()(scope, receive, send)
         else:
-            _note(services, ticket, watch, scope["state"])
+            _note(services, ticket, watch, scope)
+
+    async def _unread(
+        self, services: MiddlewareServices, path: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Pass a request on, and count it if it generates."""
+        scope = {**scope, "state": scope.get("state", {})}
+        if generates(path):
+            services.metrics.untouched.labels(label(path)).inc()
+        await self._app(scope, receive, send)
+        usage = Usage.of_state(scope["state"])
+        if not generates(path) and usage is not None and usage.output_tokens > 0:
+            services.metrics.untouched.labels(label(path)).inc()
 
 
-def _note(
-    services: MiddlewareServices, ticket: Ticket, watch: Watch, state: Mapping[str, Any]
-) -> None:
+def _note(services: MiddlewareServices, ticket: Ticket, watch: Watch, scope: Scope) -> None:
     """Only what came whole counts."""
-    usage = getattr(state.get("request_metadata"), "final_usage_info", None)
+    usage = Usage.of_state(scope["state"]) or watch.usage
     if usage is None or watch.status != 200 or not watch.complete:
         return
-    tokens = usage.completion_tokens or 0
-    if tokens > 0 and watch.first_s is not None:
+    if usage.output_tokens > 0 and watch.first_s is not None:
         services.finished(
             ticket,
             watch,
-            input_tokens=usage.prompt_tokens,
-            tokens=tokens,
-            replica=state.get("slotwise_replica"),
+            input_tokens=usage.input_tokens,
+            tokens=usage.output_tokens,
+            replica=scope["state"].get("slotwise_replica"),
         )
 
 

@@ -1,4 +1,4 @@
-"""The JSON body of a completion request: what is asked, and room for what we add."""
+"""The JSON body of a request that generates: what is asked, and room for what we add."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,22 +6,26 @@ from typing import Any
 
 import orjson
 
+from predictor.output_limits import OutputLimits
+from serving.middleware.prompts import prompt_texts
+from serving.middleware.routes import CHAT, COMPLETIONS, PATHS, kind_of
+from serving.middleware.stated_limits import EngineDefaults, stated_limits
 from serving.xargs import PREFIX, XargValue
 
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
-PATHS = frozenset({CHAT, COMPLETIONS})
-
-# No model answers longer, whatever a client allows.
-_MOST_TOKENS = 1 << 20
+__all__ = ["CHAT", "COMPLETIONS", "PATHS", "CompletionBody"]
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionBody:
-    """``fields`` of what the client sent; ``texts`` are its prompts, of token ids nothing."""
+    """``fields`` of what the client sent; ``texts`` are its prompts, of token ids nothing.
+
+    ``kind`` is the route whose form the body has.
+    """
 
     raw: bytes
     fields: Mapping[str, Any]
     texts: tuple[str, ...]
+    kind: str = CHAT
 
     @classmethod
     def parse(cls, raw: bytes, *, path: str) -> "CompletionBody | None":
@@ -32,24 +36,30 @@ class CompletionBody:
             return None
         if not isinstance(fields, dict):
             return None
-        texts = _chat_texts(fields) if path == CHAT else _prompt_texts(fields.get("prompt"))
-        return None if texts is None else cls(raw, fields, texts)
+        kind = kind_of(path, fields)
+        texts = prompt_texts(kind, fields)
+        return None if texts is None else cls(raw, fields, texts, kind)
 
     @property
     def answers(self) -> int:
         """How many answers are asked for: ``n`` to each prompt."""
-        n = self.fields.get("n")
+        n = self.fields.get("n") if self.kind in (CHAT, COMPLETIONS) else 1
         each = n if isinstance(n, int) and not isinstance(n, bool) and n > 0 else 1
         return each * max(len(self.texts), 1)
 
     @property
+    def sheddable(self) -> bool:
+        """Whether the answer shows that the scheduler ended it, and none of several has begun."""
+        return self.answers == 1 and self.kind in (CHAT, COMPLETIONS)
+
+    @property
     def max_tokens(self) -> int | None:
         """The longest answer the client allows."""
-        for name in ("max_completion_tokens", "max_tokens"):
-            value = self.fields.get(name)
-            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-                return min(value, _MOST_TOKENS)
-        return None
+        return self.limits().max_tokens
+
+    def limits(self, engine: EngineDefaults = EngineDefaults()) -> OutputLimits:  # noqa: B008
+        """What the request and the engine say of each answer's length."""
+        return stated_limits(self.kind, self.fields, engine)
 
     @property
     def temperature(self) -> float | None:
@@ -72,33 +82,3 @@ class CompletionBody:
             return orjson.dumps({**self.fields, "vllm_xargs": {**kept, **xargs}})
         except orjson.JSONEncodeError:
             return self.raw  # what is nested deeper than can be written goes as it came
-
-
-def _chat_texts(fields: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The last thing a person said: what the answer is to."""
-    messages = fields.get("messages")
-    if not isinstance(messages, list):
-        return None
-    for message in reversed(messages):
-        if isinstance(message, dict) and message.get("role") == "user":
-            return (_content(message.get("content")),)
-    return ("",)
-
-
-def _content(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    texts = (part.get("text") for part in parts if isinstance(part, dict))
-    return "\n".join(text for text in texts if isinstance(text, str))
-
-
-def _prompt_texts(prompt: object) -> tuple[str, ...] | None:
-    """One text for each prompt; token ids (and lists of them) are prompts without a text."""
-    if isinstance(prompt, str):
-        return (prompt,)
-    if not isinstance(prompt, list) or not prompt:
-        return None
-    if all(isinstance(each, int) for each in prompt):
-        return ("",)
-    return tuple(each if isinstance(each, str) else "" for each in prompt)

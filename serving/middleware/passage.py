@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from starlette.types import Message, Receive, Scope, Send
 
+from serving.middleware.answer_events import Usage, precedes_tokens
+
 
 @dataclass(slots=True)
 class Upload:
@@ -59,12 +61,15 @@ def with_length(scope: Scope, length: int) -> Scope:
 class Watch:
     """Passes an answer on and notes when it began and ended.
 
-    ``first_s`` and ``last_s`` are on ``clock``; a body in one piece begins when it ends.
-    ``complete`` once the last byte was handed on.
+    ``first_s`` and ``last_s`` are on ``clock``; a body in one piece begins when it ends, and events
+    that come before the first token begin nothing. ``complete`` once the last byte was handed on.
+    ``usage`` is what the answer itself says, where it is looked for (``reads_usage``).
     """
 
     onward: Send
     clock: Callable[[], float] = time.monotonic
+    reads_usage: bool = False
+    usage: Usage | None = None
     began_s: float = 0.0
     status: int | None = None
     first_s: float | None = None
@@ -79,9 +84,14 @@ class Watch:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         elif message["type"] == "http.response.body":
-            if message.get("body"):
-                self.last_s = self.clock()
-                if self.first_s is None:
-                    self.first_s = self.last_s
+            if body := message.get("body"):
+                self._look(body)
             self.complete = not message.get("more_body", False)
         await self.onward(message)
+
+    def _look(self, body: bytes) -> None:
+        self.last_s = self.clock()
+        if self.first_s is None and not precedes_tokens(body):
+            self.first_s = self.last_s
+        if self.reads_usage:
+            self.usage = Usage.of_answer(body) or self.usage

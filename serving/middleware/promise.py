@@ -13,12 +13,13 @@ from serving.xargs import LARGEST_PRIORITY, decode
 _TTFT = (b"x-llm-d-slo-ttft-ms", b"x-slo-ttft-ms")
 _TPOT = (b"x-llm-d-slo-tpot-ms", b"x-slo-tpot-ms")
 _E2E = (b"x-slo-e2e-ms",)
-_CLASS = b"x-llm-d-inference-objective"
+# And the name that gateways before llm-d's own headers send.
+_CLASS = (b"x-llm-d-inference-objective", b"x-gateway-inference-objective")
 
 # A gateway sends the time that is left, down to nothing: a promise that is lost already.
 _LEAST_MS = 1e-3
-# OpenAI's words for "whatever is usual".
-_USUAL_TIERS = frozenset({"auto", "default"})
+# OpenAI's and Anthropic's words for "whatever is usual".
+_USUAL_TIERS = frozenset({"auto", "default", "standard_only"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +70,16 @@ def promise_of(
     hints = decode(xargs if isinstance(xargs, Mapping) else None)
     if hints.invalid:
         reading.ignored.append("xargs")
-    slo_class = _class_of(reading, body, hints.slo_class, classes)
-    told = hints.slo or slo_class.slo
-    ttft_s = reading.milliseconds(_TTFT, "ttft")
-    tpot_s = reading.milliseconds(_TPOT, "tpot")
-    e2e_s = reading.milliseconds(_E2E, "e2e")
+    name = _class_name(reading, body, hints.slo_class, classes)
+    targets = Slo(
+        ttft_s=reading.milliseconds(_TTFT, "ttft"),
+        tpot_s=reading.milliseconds(_TPOT, "tpot"),
+        e2e_s=reading.milliseconds(_E2E, "e2e"),
+    )
+    slo_class, slo = classes.resolve(name, targets=targets, whole=hints.slo)
     return Promise(
         slo_class=slo_class,
-        slo=Slo(
-            ttft_s=told.ttft_s if ttft_s is None else ttft_s,
-            tpot_s=told.tpot_s if tpot_s is None else tpot_s,
-            e2e_s=told.e2e_s if e2e_s is None else e2e_s,
-        ),
+        slo=slo,
         priority=_priority(reading, body, slo_class),
         ignored=tuple(reading.ignored),
     )
@@ -91,13 +90,13 @@ def vllm_priority(importance: int) -> int:
     return -importance
 
 
-def _class_of(
+def _class_name(
     reading: _Reading, body: Mapping[str, Any], hinted: str | None, classes: ClassTable
-) -> SloClass:
-    """By header, by our own key of ``vllm_xargs``, by ``service_tier``, else the default."""
-    objective = reading.headers.get(_CLASS, b"").decode("latin-1").strip()
+) -> str | None:
+    """By header (the older name last), by our key of ``vllm_xargs``, by ``service_tier``."""
+    objectives = [reading.headers.get(name, b"").decode("latin-1").strip() for name in _CLASS]
     tier = body.get("service_tier")
-    named = [("class", objective), ("class", hinted), ("service_tier", tier)]
+    named = [*(("class", name) for name in (*objectives, hinted)), ("service_tier", tier)]
     for kind, name in named:
         if not name:
             continue
@@ -105,9 +104,9 @@ def _class_of(
             if kind == "service_tier" and name in _USUAL_TIERS:
                 continue
             if classes.has(name):
-                return classes.get(name)
+                return name
         reading.ignored.append(kind)
-    return classes.get(None)
+    return None
 
 
 def _priority(reading: _Reading, body: Mapping[str, Any], slo_class: SloClass) -> int:

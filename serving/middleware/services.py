@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from predictor.distribution import LengthDistribution, mixture
+from predictor.output_limits import OutputLimits
 from predictor.prompt import Prompt
 from scheduler.slo import tpot_s
 from serving.foundation import Foundation
@@ -15,6 +16,7 @@ from serving.metrics import Metrics
 from serving.middleware.body import CompletionBody
 from serving.middleware.passage import Watch
 from serving.middleware.promise import Promise, promise_of
+from serving.middleware.stated_limits import EngineDefaults
 from serving.observations.observation import Observation, judged, pit
 from serving.observations.writer import ObservationWriter
 from serving.prediction.forecast import Source
@@ -37,7 +39,9 @@ class Ticket:
     body: CompletionBody
     promise: Promise
     lengths: LengthDistribution
-    source: Source
+    # Nobody forecasts a length that the request itself forces.
+    source: Source | None
+    natural: bool = True
     sheddable: bool = False
 
     def encoded(self) -> bytes:
@@ -80,12 +84,31 @@ class MiddlewareServices:
         await self.predictions.stop()
         await asyncio.to_thread(self.writer.stop)
 
-    async def ticket(self, headers: Iterable[tuple[bytes, bytes]], body: CompletionBody) -> Ticket:
+    async def ticket(
+        self,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: CompletionBody,
+        engine: EngineDefaults,
+    ) -> Ticket:
         """Read the promise and forecast the answer. Never raises for what a client sent."""
         promise = promise_of(headers, body.fields, self.classes.table)
         for kind in promise.ignored:
             self.metrics.ignored_hints.labels(kind).inc()
-        prompts = [self._prompt(text, promise, body) for text in body.texts[:_MOST_PROMPTS]]
+        limits = body.limits(engine)
+        forced = limits.forced_tokens
+        lengths, source = (
+            await self._forecast(promise, body, limits)
+            if forced is None
+            else (LengthDistribution.point(forced), None)
+        )
+        sheddable = self._sheddable(promise, body)
+        return Ticket(body, promise, lengths, source, limits.natural, sheddable)
+
+    async def _forecast(
+        self, promise: Promise, body: CompletionBody, limits: OutputLimits
+    ) -> tuple[LengthDistribution, Source]:
+        """By the model in time, else by the class's prior; within what the request allows."""
+        prompts = [self._prompt(text, promise, body, limits) for text in body.texts[:_MOST_PROMPTS]]
         began_s = time.perf_counter()
         # Token ids have no text to judge by.
         told = [prompt for prompt in prompts if prompt.text]
@@ -96,7 +119,7 @@ class MiddlewareServices:
             self.metrics.predictions.labels(forecast.source).inc()
         lengths = mixture([forecast.lengths for forecast in forecasts])
         source: Source = "model" if all(f.source == "model" for f in forecasts) else "prior"
-        return Ticket(body, promise, lengths, source, self._sheddable(promise, body))
+        return limits.condition(lengths), source
 
     def shed(self, ticket: Ticket) -> None:
         """Count a request that was refused: a promise not kept."""
@@ -124,6 +147,7 @@ class MiddlewareServices:
         ttft_s, e2e_s = watch.first_s - watch.began_s, watch.last_s - watch.began_s
         answers = ticket.body.answers
         told = ticket.lengths if answers == 1 else None
+        judges = told is not None and ticket.natural
         tpot = None
         if answers == 1:
             tpot = tpot_s(e2e_s=e2e_s, ttft_s=ttft_s, output_tokens=tokens)
@@ -141,7 +165,8 @@ class MiddlewareServices:
             lengths=None if told is None else tuple(told.to_floats()),
             predicted_mean=None if told is None else told.mean,
             predicted_median=None if told is None else float(told.quantile(0.5)),
-            pit=None if told is None else pit(told, tokens),
+            pit=pit(ticket.lengths, tokens) if judges else None,
+            natural=ticket.natural,
             ttft_s=ttft_s,
             tpot_s=tpot,
             e2e_s=e2e_s,
@@ -153,7 +178,7 @@ class MiddlewareServices:
             prompt=ticket.body.texts[0] if self.settings.store_prompts else None,
             replica=replica,
         )
-        if answers == 1:
+        if judges:
             self.priors.observe(name, tokens)
         self.metrics.finished(row, slo_class=name)
         self.writer.submit([row])
@@ -161,13 +186,15 @@ class MiddlewareServices:
     def _sheddable(self, promise: Promise, body: CompletionBody) -> bool:
         """Of several answers some may have begun: such a request is served to its end."""
         allowed = promise.slo_class.sheddable and not promise.slo.empty
-        return allowed and body.answers == 1 and self.settings.mode == "active"
+        return allowed and body.sheddable and self.settings.mode == "active"
 
-    def _prompt(self, text: str, promise: Promise, body: CompletionBody) -> Prompt:
+    def _prompt(
+        self, text: str, promise: Promise, body: CompletionBody, limits: OutputLimits
+    ) -> Prompt:
         return Prompt(
             text=text[: self.settings.max_prompt_characters],
             task=promise.slo_class.name,
-            max_tokens=body.max_tokens,
+            max_tokens=limits.max_tokens,
             llm=body.model,
             temperature=body.temperature,
         )

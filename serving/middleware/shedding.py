@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Send
 
+from serving.middleware.answer_events import precedes_tokens
 from serving.xargs import SHED
 
 REASON_HEADER = "x-llm-d-request-dropped-reason"
@@ -63,4 +64,4 @@ def _ended_by_us(part: bytes) -> bool:
 
 def _says_nothing(part: bytes) -> bool:
     """A chat's stream begins with an event that names the role alone."""
-    return not part or (b'"role":"assistant"' in part and b'"content":""' in part)
+    return precedes_tokens(part) or (b'"role":"assistant"' in part and b'"content":""' in part)

@@ -15,7 +15,9 @@ class Observation:
     not known, so there is no TPOT, and nothing is said of how well they were predicted.
     ``met`` is ``None`` for a request that was promised nothing. ``pit`` is the probability
     integral transform, the predicted chance of a shorter answer (half of an equal one): uniform
-    over 0..1 if forecasts are calibrated. ``replica`` is the rank of the engine in a fleet.
+    over 0..1 if forecasts are calibrated. ``natural``: the model chose the length; one that the
+    request forced has no ``pit`` and teaches nothing. ``replica`` is the rank of the
+    engine in a fleet.
     """
 
     id: str
@@ -39,6 +41,12 @@ class Observation:
     source: str | None = None
     prompt: str | None = None
     replica: int | None = None
+    natural: bool = True
+
+    @property
+    def teaches_length(self) -> bool:
+        """Whether it says how long outputs are: one output, ended by the model."""
+        return self.answers == 1 and self.natural
 
 
 def pit(lengths: LengthDistribution, tokens: int) -> float:

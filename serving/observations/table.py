@@ -1,6 +1,18 @@
 """The table of observations; its history stands in ``migrations/versions``."""
 
-from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    true,
+)
 
 metadata = MetaData()
 
@@ -29,5 +41,6 @@ observations = Table(
     Column("source", String(16)),
     Column("prompt", Text),
     Column("replica", Integer),
+    Column("natural", Boolean, nullable=False, server_default=true()),
     Index("observations_at_s", "at_s"),
 )

@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 
 from predictor.distribution import LengthDistribution, stack
+from predictor.output_limits import OutputLimits
 
 Source = Literal["model", "prior"]
 
@@ -48,6 +49,12 @@ class Forecast:
     def lengths(self) -> LengthDistribution:
         """The compact distribution."""
         return LengthDistribution.from_floats(orjson.loads(self.document)["lengths"])
+
+    def within(self, limits: OutputLimits) -> "Forecast":
+        """Conditioned on what a request says of its own length; the predictor cut it already."""
+        if limits.natural:
+            return self
+        return Forecast.of(limits.condition(self.lengths), self.source)
 
     def encoded(self, extra: bytes = b"") -> bytes:
         """The JSON object with its ``source``; ``extra`` holds further members, encoded."""

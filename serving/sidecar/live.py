@@ -82,7 +82,7 @@ class LiveState:
         """Predicted median and actual length of the latest requests, by class."""
         points: defaultdict[str, list[list[float]]] = defaultdict(list)
         for each in list(self._finished)[-_MOST_POINTS:]:
-            if each.predicted_median is not None:
+            if each.predicted_median is not None and each.natural:
                 points[each.slo_class].append([each.predicted_median, each.output_tokens])
         return dict(sorted(points.items()))
 

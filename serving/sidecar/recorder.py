@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from predictor.distribution import LengthDistribution
-from scheduler.slo import Slo, tpot_s
+from predictor.output_limits import OutputLimits
+from scheduler.slo import tpot_s
 from serving.metrics import Metrics
 from serving.observations.observation import Observation, judged, pit
 from serving.observations.writer import ObservationWriter, Outcome
 from serving.priors import ClassPriors
 from serving.sidecar.live import LiveState
-from serving.sidecar.schemas.base import seconds, target_seconds
+from serving.sidecar.schemas.base import seconds, slo_of
 from serving.sidecar.schemas.observation import ObservationIn
 from serving.slo_classes import OTHER, SloClasses
 
@@ -42,29 +43,32 @@ class Recorder:
         """Learn again from what an earlier process stored."""
         for row in recent:
             self.live.finished(row)
-            if row.answers == 1:
+            if row.teaches_length:
                 self.priors.observe(row.slo_class, row.output_tokens)
 
     def _learn(self, row: Observation) -> None:
         known = self.classes.get(row.slo_class).name
-        if row.answers == 1:
+        if row.teaches_length:
             self.priors.observe(known, row.output_tokens)
         self.metrics.finished(row, slo_class=known)
         self.live.finished(row)
 
     def _observation(self, asked: ObservationIn) -> Observation:
-        slo_class = self.classes.get(asked.slo_class)
+        slo_class, slo = self.classes.table.resolve(
+            asked.slo_class,
+            targets=slo_of(asked.slo_ttft_ms, asked.slo_tpot_ms, asked.slo_e2e_ms),
+        )
+        natural = OutputLimits(min_tokens=asked.min_tokens, ignore_eos=asked.ignore_eos).natural
         lengths = None if asked.lengths is None else LengthDistribution.from_floats(asked.lengths)
         ttft, e2e = seconds(asked.ttft_ms), seconds(asked.e2e_ms)
         tpot = None
         if ttft is not None and e2e is not None and asked.answers == 1:
             tpot = tpot_s(e2e_s=e2e, ttft_s=ttft, output_tokens=asked.output_tokens)
-        slo = _slo(asked, slo_class.slo)
         met, violated = judged(slo, ttft, tpot, e2e, answers=asked.answers)
         return Observation(
             id=asked.id or uuid.uuid4().hex,
             at_s=self.clock() if asked.at_unix_ms is None else asked.at_unix_ms / 1e3,
-            slo_class=asked.slo_class if slo_class.name == OTHER else slo_class.name,
+            slo_class=slo_class.name if slo_class.name != OTHER else asked.slo_class or OTHER,
             output_tokens=asked.output_tokens,
             answers=asked.answers,
             llm=asked.llm,
@@ -72,7 +76,8 @@ class Recorder:
             lengths=None if asked.lengths is None else tuple(asked.lengths),
             predicted_mean=None if lengths is None else lengths.mean,
             predicted_median=None if lengths is None else float(lengths.quantile(0.5)),
-            pit=None if lengths is None else pit(lengths, asked.output_tokens),
+            pit=None if lengths is None or not natural else pit(lengths, asked.output_tokens),
+            natural=natural,
             ttft_s=ttft,
             tpot_s=tpot,
             e2e_s=e2e,
@@ -83,13 +88,3 @@ class Recorder:
             source=asked.source,
             prompt=asked.prompt if self.store_prompts else None,
         )
-
-
-def _slo(asked: ObservationIn, default: Slo) -> Slo:
-    if asked.slo_ttft_ms is None and asked.slo_tpot_ms is None and asked.slo_e2e_ms is None:
-        return default
-    return Slo(
-        ttft_s=target_seconds(asked.slo_ttft_ms),
-        tpot_s=target_seconds(asked.slo_tpot_ms),
-        e2e_s=target_seconds(asked.slo_e2e_ms),
-    )

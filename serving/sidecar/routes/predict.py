@@ -37,6 +37,7 @@ def router() -> APIRouter:
         _check_size(used, [asked])
         with used.traces.span("predict", items=1):
             forecast = await used.predictions.one(_prompt(asked))
+        forecast = forecast.within(asked.limits())
         used.metrics.prediction_seconds.observe(time.perf_counter() - began_s)
         used.metrics.predictions.labels(forecast.source).inc()
         return JsonResponse(forecast.encoded(b',"model":' + used.predictions.info.encoded))
@@ -62,15 +63,17 @@ def router() -> APIRouter:
 
 async def _many(used: Services, prompts: dict[int, PromptIn], faults: dict[int, str]) -> Response:
     with used.traces.span("predict", items=len(prompts)):
-        forecasts = await used.predictions.many([_prompt(each) for each in prompts.values()])
+        found = await used.predictions.many([_prompt(each) for each in prompts.values()])
+    asked = prompts.values()
+    forecasts = [f.within(each.limits()) for f, each in zip(found, asked, strict=True)]
     for source in ("model", "prior"):
         count = sum(forecast.source == source for forecast in forecasts)
         used.metrics.predictions.labels(source).inc(count)
-    found = dict(zip(prompts, forecasts, strict=True))
+    by_index = dict(zip(prompts, forecasts, strict=True))
     total = len(prompts) + len(faults)
     return JsonResponse(
         b'{"predictions":['
-        + b",".join(_encoded(found.get(index)) for index in range(total))
+        + b",".join(_encoded(by_index.get(index)) for index in range(total))
         + b'],"errors":'
         + orjson.dumps([{"index": i, "error": said} for i, said in sorted(faults.items())])
         + b',"model":'

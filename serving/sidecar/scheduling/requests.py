@@ -12,7 +12,7 @@ from scheduler.snapshot import Column, Floats
 from scheduler.tracker import LENGTH_BINS, Arrival
 from serving.priors import ClassPriors
 from serving.sidecar.scheduling.session import Session
-from serving.sidecar.schemas.base import target_seconds
+from serving.sidecar.schemas.base import slo_of
 from serving.sidecar.schemas.schedule import RequestIn
 from serving.slo_classes import ClassTable
 
@@ -24,33 +24,31 @@ class Known:
     classes: ClassTable
     priors: ClassPriors
 
-    def slo(self, request: RequestIn, slo_class: SloClass) -> Slo:
-        """Targets in seconds; those of the class if the request names none."""
-        if request.ttft_ms is None and request.tpot_ms is None and request.e2e_ms is None:
-            return slo_class.slo
-        return Slo(
-            ttft_s=target_seconds(request.ttft_ms),
-            tpot_s=target_seconds(request.tpot_ms),
-            e2e_s=target_seconds(request.e2e_ms),
-        )
+    def resolve(self, request: RequestIn) -> tuple[SloClass, Slo]:
+        """Class and targets; those that the request leaves out are its class's."""
+        targets = slo_of(request.ttft_ms, request.tpot_ms, request.e2e_ms)
+        return self.classes.resolve(request.slo_class, targets=targets)
 
     def lengths(self, request: RequestIn) -> list[float]:
-        """The forecast, flat."""
-        if request.lengths is not None:
-            given: list[float] = request.lengths
+        """The forecast within the request's own limits, flat; raises ``DistributionError``."""
+        limits = request.limits()
+        if request.lengths is None:
+            name = self.classes.get(request.slo_class).name
+            return limits.condition(self.priors.prior(name, request.max_tokens)).to_floats()
+        given: list[float] = request.lengths
+        if limits.natural and _ends_within(given, request.max_tokens):
             return given
-        name = self.classes.get(request.slo_class).name
-        return self.priors.prior(name, request.max_tokens).to_floats()
+        return limits.condition(LengthDistribution.from_floats(given)).to_floats()
 
     def arrival(self, request: RequestIn, session: Session, now_s: float) -> Arrival:
         """One request by itself."""
-        slo_class = self.classes.get(request.slo_class)
+        slo_class, slo = self.resolve(request)
         return Arrival(
             request_id=request.id,
             arrival_s=session.arrival_s(request.id, now_s - request.waited_ms / 1e3),
             prompt_tokens=request.prompt_tokens,
             max_tokens=request.max_tokens,
-            slo=self.slo(request, slo_class),
+            slo=slo,
             lengths=LengthDistribution.from_floats(self.lengths(request)),
             priority=_priority(request, slo_class),
         )
@@ -62,8 +60,8 @@ def values_of(
     """float64[len(Column), n], the tracker's columns without handles."""
     values = np.zeros((len(Column), len(requests)))
     arrival_s = [session.arrival_s(r.id, now_s - r.waited_ms / 1e3) for r in requests]
-    classes = [known.classes.get(request.slo_class) for request in requests]
-    slos = [known.slo(r, slo_class) for r, slo_class in zip(requests, classes, strict=True)]
+    resolved = [known.resolve(request) for request in requests]
+    classes, slos = [each[0] for each in resolved], [each[1] for each in resolved]
     columns: dict[Column, list[float]] = {
         Column.ARRIVAL_S: arrival_s,
         Column.PROMPT_TOKENS: [r.prompt_tokens for r in requests],
@@ -88,6 +86,12 @@ def values_of(
 def length_rows(requests: Sequence[RequestIn], known: Known) -> tuple[Floats, Floats]:
     """Edges and CDF, float64[n, LENGTH_BINS + 1] each; raises ``DistributionError``."""
     return rows_from_floats([known.lengths(r) for r in requests], bins=LENGTH_BINS)
+
+
+def _ends_within(lengths: list[float], max_tokens: int) -> bool:
+    """Whether a flat forecast keeps a limit; what is no forecast is found out later."""
+    last = lengths[len(lengths) // 2] if isinstance(lengths, list) and lengths else 0
+    return not isinstance(last, int | float) or last <= max_tokens
 
 
 def _prefill_left(request: RequestIn) -> int:

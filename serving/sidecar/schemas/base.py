@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
+from scheduler.slo import Slo
+
 
 class Asked(BaseModel):
     """From outside: unknown keys are errors, numbers are finite."""
@@ -38,6 +40,9 @@ LongName = Annotated[
 ]
 Tokens = Annotated[int, Field(ge=0, le=2**31 - 1)]
 PositiveTokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
+# The engine ends no output before; 0 and 1 say nothing.
+LeastTokens = Annotated[int, Field(ge=0, le=2**31 - 1, description="`min_tokens` of the request")]
+IgnoreEos = Annotated[bool, Field(description="`ignore_eos` of the request")]
 # A year: longer is a mistake in the unit.
 Milliseconds = Annotated[float, Field(ge=0, le=31_536_000_000)]
 # Batch gateways send what is left of a promise: nothing is left of some.
@@ -67,3 +72,12 @@ def seconds(milliseconds: float | None) -> float | None:
 def target_seconds(milliseconds: float | None) -> float | None:
     """A time promised: at least a moment, since targets are positive."""
     return None if milliseconds is None else max(milliseconds / 1e3, _SOONEST_S)
+
+
+def slo_of(ttft_ms: float | None, tpot_ms: float | None, e2e_ms: float | None) -> Slo:
+    """The targets that a request states itself."""
+    return Slo(
+        ttft_s=target_seconds(ttft_ms),
+        tpot_s=target_seconds(tpot_ms),
+        e2e_s=target_seconds(e2e_ms),
+    )

@@ -8,6 +8,8 @@ from serving.sidecar.schemas.base import (
     Answered,
     Asked,
     FlatLengths,
+    IgnoreEos,
+    LeastTokens,
     LongName,
     Milliseconds,
     Name,
@@ -35,15 +37,17 @@ class ObservationIn(Asked):
     """One finished request.
 
     ``id`` makes sending it again harmless. TPOT is (e2e - TTFT) / (n - 1), 0 for one token.
-    Targets that are left out are those of the class; a request without any target is kept, but
-    counts for no attainment. ``prompt`` is dropped unless the server was told to store prompts.
+    Targets that are left out are those of the class, or of the default class without one; a request
+    without any target is kept, but counts for no attainment. A length that the request forced
+    (``ignore_eos``, ``min_tokens``) says nothing about the predictor. ``prompt`` is dropped unless
+    the server was told to store prompts.
     """
 
     model_config = example(_OBSERVATION)
 
     id: Annotated[Name, Field(description="drawn if left out")] | None = None
     at_unix_ms: float | None = Field(default=None, ge=0, le=4e12, description="when it ended")
-    slo_class: Name = "chat"
+    slo_class: Name | None = None
     llm: LongName | None = None
     input_tokens: Tokens | None = None
     output_tokens: PositiveTokens = Field(description="of all answers together")
@@ -51,6 +55,8 @@ class ObservationIn(Asked):
     lengths: FlatLengths | None = Field(
         default=None, description="the distribution that was predicted; of one answer only"
     )
+    min_tokens: LeastTokens = 0
+    ignore_eos: IgnoreEos = False
     source: Literal["model", "prior"] | None = None
     model_name: LongName | None = None
     model_version: Name | None = None

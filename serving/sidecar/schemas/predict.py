@@ -4,9 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
+from predictor.output_limits import OutputLimits
 from serving.sidecar.schemas.base import (
     Answered,
     Asked,
+    IgnoreEos,
+    LeastTokens,
     LongName,
     Name,
     PositiveTokens,
@@ -30,7 +33,11 @@ MOST_PROMPTS = 10_000
 
 
 class PromptIn(Asked):
-    """One prompt. ``slo_class`` chooses the fallback; ``max_tokens`` cuts the forecast."""
+    """One prompt; ``slo_class`` chooses the fallback.
+
+    ``max_tokens`` cuts the forecast, ``min_tokens`` conditions it, and ``ignore_eos`` makes the
+    limit the length.
+    """
 
     model_config = example(_PROMPT)
 
@@ -40,6 +47,14 @@ class PromptIn(Asked):
     temperature: float | None = Field(default=None, ge=0, le=100, description="how it will sample")
     input_tokens: Tokens | None = None
     max_tokens: PositiveTokens | None = None
+    min_tokens: LeastTokens = 0
+    ignore_eos: IgnoreEos = False
+
+    def limits(self) -> OutputLimits:
+        """What it says of its own length."""
+        return OutputLimits(
+            max_tokens=self.max_tokens, min_tokens=self.min_tokens, ignore_eos=self.ignore_eos
+        )
 
 
 class PromptsIn(Asked):

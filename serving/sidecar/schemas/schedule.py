@@ -5,9 +5,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from predictor.output_limits import OutputLimits
 from serving.sidecar.schemas.base import (
     Asked,
     FlatLengths,
+    IgnoreEos,
+    LeastTokens,
     LongName,
     Milliseconds,
     Name,
@@ -58,7 +61,9 @@ class RequestIn(Asked):
 
     Times are durations, so nobody's clock matters: ``waited_ms`` since it arrived,
     ``first_token_ms`` from its arrival to its first token. Targets that are left out are those of
-    the class. ``lengths`` is what ``/predict`` answered; without it the class's prior counts.
+    the class, or of the default class without one. ``lengths`` is what ``/predict`` answered;
+    without it the class's prior counts. Either is taken within ``max_tokens``, ``min_tokens`` and
+    ``ignore_eos``.
     """
 
     id: LongName
@@ -73,6 +78,8 @@ class RequestIn(Asked):
     waited_ms: Milliseconds
     prompt_tokens: Tokens
     max_tokens: PositiveTokens = 16_384
+    min_tokens: LeastTokens = 0
+    ignore_eos: IgnoreEos = False
     generated: Tokens = 0
     prefill_left: Tokens | None = Field(
         default=None, description="tokens to compute before the next one; default: 0 if running"
@@ -80,6 +87,12 @@ class RequestIn(Asked):
     first_token_ms: Milliseconds | None = None
     preemptions: int = Field(default=0, ge=0, le=10**6)
     lengths: FlatLengths | None = None
+
+    def limits(self) -> OutputLimits:
+        """What it says of its own length."""
+        return OutputLimits(
+            max_tokens=self.max_tokens, min_tokens=self.min_tokens, ignore_eos=self.ignore_eos
+        )
 
     @model_validator(mode="after")
     def _first_token(self) -> Self:

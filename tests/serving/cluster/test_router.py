@@ -17,6 +17,7 @@ from ray.serve._private.common import (
 from ray.serve._private.request_router.common import PendingRequest
 
 from predictor.distribution import LengthDistribution
+from scheduler.placement.choice import Candidate
 from scheduler.placement.digest import PLACES, SIZE, Digest, Item
 from scheduler.slo import Slo
 from serving.cluster.report import Heard, ReplicaReport
@@ -196,3 +197,9 @@ async def test_a_digest_of_another_release_is_said_and_ignored(router, caplog):
 def test_a_request_without_hints_is_placed_all_the_same():
     for args in ([], [SimpleNamespace()], [SimpleNamespace(vllm_xargs={"slotwise_slo_s": "x"})]):
         assert candidate_of(args, waited_s=0.0).prompt_tokens == 1.0
+
+
+def test_a_request_without_a_forecast_is_as_long_as_it_says():
+    body = SimpleNamespace(messages=[], max_tokens=40, ignore_eos=True)
+    wanted = Candidate.of(Slo(), LengthDistribution.point(40), prompt_tokens=1.0, waited_s=0.0)
+    assert np.array_equal(candidate_of([body], waited_s=0.0).atoms, wanted.atoms)

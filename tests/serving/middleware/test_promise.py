@@ -47,6 +47,15 @@ def test_a_class_by_name(headers, body):
     assert promise.slo == Slo(e2e_s=30.0)
 
 
+def test_a_class_by_the_older_header_and_the_canonical_one_wins():
+    old, new = "x-gateway-inference-objective", "x-llm-d-inference-objective"
+    assert read({old: "code"}).slo_class.name == "code"
+    assert read({old: "chat", new: "code"}).slo_class.name == "code"
+    promise = read({old: "code", new: "platinum"})
+    assert (promise.slo_class.name, promise.ignored) == ("code", ("class",))
+    assert read({old: "platinum"}).ignored == ("class",)
+
+
 def test_headers_change_single_targets_of_the_class():
     promise = read({"x-llm-d-slo-ttft-ms": 250, "x-slo-e2e-ms": "9000.5"})
     assert promise.slo == Slo(ttft_s=0.25, tpot_s=0.1, e2e_s=9.0005)
@@ -71,6 +80,7 @@ def test_a_header_that_makes_no_sense_is_ignored_and_named(value):
 
 def test_a_class_nobody_knows_is_ignored_and_the_usual_tiers_are_no_class():
     promise = read({"x-llm-d-inference-objective": "platinum"}, service_tier="auto")
+    assert read(service_tier="standard_only").ignored == ()
     assert promise.slo_class.name == "chat"
     assert promise.ignored == ("class",)
 

@@ -58,7 +58,7 @@ def test_threads_that_come_to_a_new_database_together_all_find_it_ready(tmp_path
             store.close()
 
 
-def test_rows_of_an_earlier_table_have_one_answer(database_url):
+def test_rows_of_an_earlier_table_have_one_answer_of_natural_length(database_url):
     engine = open_engine(database_url)
     migrate(engine, "0001")
     with engine.begin() as connection:
@@ -69,8 +69,9 @@ def test_rows_of_an_earlier_table_have_one_answer(database_url):
             )
         )
     store = ObservationStore(engine)
-    store.add([observation(1, answers=3)])
-    assert {row.id: row.answers for row in store.latest(9)} == {"old": 1, "o1": 3}
+    store.add([observation(1, answers=3), observation(2, natural=False)])
+    found = {row.id: (row.answers, row.natural) for row in store.latest(9)}
+    assert found == {"old": (1, True), "o1": (3, True), "o2": (1, False)}
     store.close()
 
 

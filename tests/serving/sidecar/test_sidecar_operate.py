@@ -177,6 +177,37 @@ def test_observations_are_judged_and_counted(client):
     assert live["calibration"]["answers"] == 1
 
 
+def test_a_forced_length_judges_no_forecast_and_teaches_no_prior(tmp_path):
+    forced = [{"ignore_eos": True}, {"min_tokens": 41}]
+    with TestClient(create_app(settings_in(tmp_path))) as used:
+        for more in forced:
+            rows = [observed(lengths=[0, 20, 40, 80, 0.25, 0.5, 0.25], **more)] * 64
+            used.post("/observations", json={"observations": rows}).raise_for_status()
+        assert used.get("/readyz").json()["state"] == "none"
+        live = used.get("/live").json()
+        assert live["calibration"]["answers"] == 0
+        assert live["lengths"] == {}
+        assert live["attainment"]["chat"]
+    with TestClient(create_app(settings_in(tmp_path))) as again:
+        assert again.get("/readyz").json()["state"] == "none"
+
+
+def test_an_observation_is_judged_by_the_targets_of_its_class_that_it_leaves_out(tmp_path):
+    slos = tmp_path / "slos.yaml"
+    slos.write_text("classes: {fast: {ttft_ms: 1, e2e_ms: 90000}}\n")
+    rows = [
+        observed(id="own", slo_class="fast", slo_e2e_ms=80_000),
+        observed(id="none", slo_class=None),
+        observed(id="unheard", slo_class="unheard of"),
+    ]
+    with TestClient(create_app(settings_in(tmp_path, slo_config=slos))) as used:
+        used.post("/observations", json={"observations": rows}).raise_for_status()
+        stored = {row.id: row for row in used.app.state.services.store.latest(10)}
+    assert stored["own"].violated == "ttft"
+    assert (stored["none"].slo_class, stored["none"].met) == ("other", None)
+    assert (stored["unheard"].slo_class, stored["unheard"].met) == ("unheard of", None)
+
+
 def test_prompts_are_stored_only_when_told_to(tmp_path):
     rows = {"observations": [observed(id="a", prompt="a secret")]}
     for number, store in enumerate((False, True)):

@@ -23,6 +23,26 @@ def test_max_tokens_cuts_the_forecast(client):
     assert told.json()["osl"] == 9
 
 
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [
+        ({"max_tokens": 400, "ignore_eos": True}, 400, 400),
+        ({"max_tokens": 400, "min_tokens": 400}, 400, 400),
+        ({"max_tokens": 400, "min_tokens": 300}, 300, 400),
+        ({"min_tokens": 90}, 90, 104),
+    ],
+)
+def test_a_length_that_the_request_forces_is_forecast(client, asked, least, most):
+    prompt = {"prompt": "hi", "slo_class": "chat", **asked}
+    one = client.post("/predict", json=prompt).json()
+    (many,) = client.post("/predict/bulk", json={"prompts": [prompt]}).json()["predictions"]
+    assert many["lengths"] == one["lengths"]
+    lengths = LengthDistribution.from_floats(one["lengths"])
+    assert lengths.cdf(least - 1) == 0.0
+    assert lengths.cdf(most) == 1.0
+    assert least <= one["osl"] <= most
+
+
 def test_bulk_answers_what_it_can(client):
     prompts = [{"prompt": "a"}, {"promt": "b"}, 7, {"prompt": "c", "max_tokens": 0}, {"prompt": ""}]
     answer = client.post("/predict/bulk", json={"prompts": prompts})

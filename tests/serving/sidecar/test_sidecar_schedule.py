@@ -33,6 +33,38 @@ def test_the_policy_decides(client):
     ]
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_tokens": 12, "min_tokens": 12},
+        {"max_tokens": 12, "ignore_eos": True},
+        {"max_tokens": 12},
+    ],
+)
+@pytest.mark.parametrize("lengths", [LONG, None])
+def test_a_forecast_keeps_the_limits_of_its_request(client, limits, lengths):
+    """The limited one is shorter than ten to twenty tokens are, whatever is said of its text."""
+    waiting = [request("short", lengths=[0, 19, 20, 0.0, 1.0]), request("limited", **limits)]
+    waiting[1]["lengths"] = lengths
+    (told,) = decide(client, engine(*waiting), policy="sjf")["instances"]
+    assert told["order"] == ["limited", "short"]
+
+
+def test_a_lower_limit_conditions_the_forecast(client):
+    waiting = [request("least", min_tokens=30), request("short", waited_ms=1)]
+    (told,) = decide(client, engine(*waiting), policy="sjf")["instances"]
+    assert told["order"] == ["short", "least"]
+
+
+def test_a_target_that_a_request_leaves_out_is_its_classs(client):
+    """With its class's TTFT of 5 s gone by, what it says of TPOT cannot be kept either."""
+    late = request("late", slo_class="chat", tpot_ms=1000, waited_ms=9000)
+    anonymous = request("anonymous", waited_ms=9000)
+    (told,) = decide(client, engine(late, anonymous))["instances"]
+    codes = {place["id"]: place["reason"]["code"] for place in told["places"]}
+    assert codes == {"late": "promise_lost", "anonymous": "nothing_promised"}
+
+
 def test_slotwise_serves_who_can_keep_a_promise(client):
     (told,) = decide(
         client,

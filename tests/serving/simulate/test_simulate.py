@@ -371,3 +371,13 @@ def test_capacity_of_requests_that_come_at_once_is_refused(config, tmp_path):
     with pytest.raises(InputError):
         run_capacity(made, Search(), quiet())
     assert not made.output.exists()
+
+
+def test_all_requests_say_one_limit_that_tells_no_true_length(config, tmp_path):
+    lengths = (10, 9000, 20_000)
+    rows = [f"{second},100,{tokens}" for second, tokens in enumerate(lengths)]
+    file = tmp_path / "long.csv"
+    file.write_text("\n".join(["t_s,input_tokens,output_tokens", *rows]) + "\n")
+    requests = SimWorkload(config(traces=(f"chat={file}",)), quiet()).requests(0, oracle=False)
+    assert [request.output_tokens for request in requests] == list(lengths)
+    assert {request.arrival().max_tokens for request in requests} == {32_768}
