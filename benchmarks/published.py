@@ -1,20 +1,23 @@
 """SlidingServe's own experiments (arXiv 2606.05933, section 5), on a simulated engine.
 
-python benchmarks/published.py [--engine-profile l40s-llama-3.1-8b] [--policies ...]
+python -m benchmarks.published [--engine-profile l40s-llama-3.1-8b] [--policies ...]
     [--workloads sharegpt,arxiv-v1,arxiv-v2,mixed-v1,mixed-v2] [--num-requests 1000] [--seeds 5]
-    --output FILE
+    [--step-limits benchmarks/results/step-limits.json] [--merge] --output FILE
 
-*Capacity*: the highest Poisson rate with at most 1 % of the requests violated, each seed another
-draw of lengths and arrivals. *Square wave*: mixed-v1 for 20 minutes, the rate alternating every
-2 minutes between a low one and 2.5 times that, set so that ``sarathi-edf`` violates 58 %.
-Policies are told what each class showed before. Figures are means with 95 % intervals; ratios
-are paired by seed. *Limit*: by mean values, the rate at which steps that give each
-answer its token and prompts their share take as long as the tightest TPOT.
+*Capacity*: the highest Poisson rate up to which at most 1 % of the requests are violated, each seed
+another draw of lengths and arrivals. The rates are scanned upward from a sixth of the limit, or
+from a lower one where more are violated there. *Square wave*: mixed-v1 for 20 minutes, the rate
+alternating every 2 minutes between a low one and 2.5 times that. Rivals have the step limits that
+``benchmarks/step_limits.py`` chose on other seeds. Policies are told what each class showed before.
+Figures are means with 95 % intervals; ratios are paired by seed. *Limit*: by mean values, the rate
+at which steps that give each answer its token and prompts their share take as long as the tightest
+TPOT. ``--merge`` keeps the figures of policies that are not named as they stand in the file.
 """
 
 import argparse
 import json
 import os
+import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -26,30 +29,44 @@ from rich.progress import track
 from scipy.optimize import brentq
 
 from scheduler.latency import StepWork
+from scheduler.parts import base_of
 from scheduler.registry import PolicyName
 from scheduler.simulator.profiles import load_profile
 from scheduler.simulator.request import SimRequest
 from scheduler.snapshot import Floats
 from serving.report.seeds import interval
-from serving.simulate.capacity import Search, capacity_rps, figures_of
+from serving.simulate.capacity import Search, capacity_rps, figures_of, violated_share
 from serving.simulate.config import SimConfig
 from serving.simulate.engines import run_policy
 from serving.simulate.forecast import Length, from_history
 from serving.simulate.published import kinds, published_names, published_rows
 from serving.simulate.workload import SimWorkload
 
+_STEP_LIMITS = Path(__file__).parent / "results" / "step-limits.json"
 _POLICIES = "sarathi-edf,qoserve,slidingserve,slotwise"
 _WAVE, _WAVE_S, _HALF_S, _SWING = "mixed-v1", 1200.0, 120.0, 2.5
-_WAVE_VIOLATIONS = 0.58
+# About what the rivals were published with: half of the requests violated.
+WAVE_LOW_RPS = 1.92
+
+
+# The scan of rates begins at the first of these shares of the limit where the bound holds.
+_BEGIN = (1 / 6, 1 / 24, 1 / 96)
+# It goes up by this factor, and ends so finely.
+_STEP, _TOLERANCE = 1.3, 0.03
 
 
 def capacity(profile: str, workload: str, name: str, seed: int, count: int) -> float:
     config = SimConfig(
         policies=(name,), instances=(profile,), workload=workload, num_requests=count
     )
-    return capacity_rps(
-        config, SimWorkload(config, Console(quiet=True)), Search(), name=name, seed=seed
-    )
+    requests = SimWorkload(config, Console(quiet=True))
+    for share in _BEGIN:
+        lowest = share * limit_rps(profile, workload) / config.rate
+        search = Search(tolerance=_TOLERANCE, lowest=lowest, step=_STEP)
+        found = capacity_rps(config, requests, search, name=name, seed=seed)
+        if found:
+            return found
+    return 0.0
 
 
 def limit_rps(profile: str, workload: str) -> float:
@@ -107,21 +124,13 @@ def wave_requests(profile: str, low_rps: float, seed: int) -> list[SimRequest]:
 
 def wave_violations(profile: str, name: str, low_rps: float, seed: int) -> float:
     requests = wave_requests(profile, low_rps, seed)
-    run = run_policy(PolicyName.parse(name), [load_profile(profile)], requests)
-    return float(np.mean([not record.met for record in run.records]))
-
-
-def wave_rate(profile: str) -> float:
-    """The low rate at which ``sarathi-edf`` violates as much as was published."""
-
-    def excess(low_rps: float) -> float:
-        return wave_violations(profile, "sarathi-edf", low_rps, 0) - _WAVE_VIOLATIONS
-
-    return float(brentq(excess, 0.2, 20.0, rtol=0.02))
+    return violated_share(run_policy(PolicyName.parse(name), [load_profile(profile)], requests))
 
 
 def beside(values: dict[str, list[float]], rival: str) -> dict[str, Any]:
-    """Each policy's capacity over the rival's, seed by seed."""
+    """Each policy's capacity over the rival's, seed by seed; without a rival's there is none."""
+    if not all(values.get(rival, [0.0])):
+        return {}
     found = {}
     for name, rates in values.items():
         ratios = (np.array(rates) / np.array(values[rival])).tolist()
@@ -129,7 +138,13 @@ def beside(values: dict[str, list[float]], rival: str) -> dict[str, Any]:
     return found
 
 
+def violations_of(shares: list[float]) -> dict[str, Any]:
+    return {"mean": float(np.mean(shares)), "interval_95": interval(shares), "by_seed": shares}
+
+
 def pooled(function: Any, points: Sequence[tuple[Any, ...]], workers: int, label: str) -> list[Any]:
+    if workers == 1:
+        return [function(*point) for point in track(points, label)]
     with ProcessPoolExecutor(workers) as pool:
         futures = [pool.submit(function, *point) for point in points]
         for future in track(as_completed(futures), label, total=len(points)):
@@ -137,8 +152,88 @@ def pooled(function: Any, points: Sequence[tuple[Any, ...]], workers: int, label
     return [future.result() for future in futures]
 
 
+class Experiments:
+    """Runs what was asked for and keeps the file up to date; one file may be filled in parts."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._asked = arguments
+        self._names: list[str] = arguments.policies.split(",")
+        limits = json.loads(arguments.step_limits.read_text(encoding="utf-8"))["step_limit"]
+        self._limits: dict[str, dict[str, int]] = limits
+        self._seeds = range(arguments.seeds)
+        kept = arguments.merge and arguments.output.exists()
+        self._document: dict[str, Any] = (
+            json.loads(arguments.output.read_text(encoding="utf-8")) if kept else {"config": {}}
+        )
+        self._document["config"] |= {
+            "engine_profile": arguments.engine_profile,
+            "num_requests": arguments.num_requests,
+            "seeds": arguments.seeds,
+            "violations": Search().violations,
+            "tolerance": _TOLERANCE,
+            "scan_begins_at_shares_of_limit": list(_BEGIN),
+            "scan_step": _STEP,
+        }
+        commits = self._document["config"].setdefault("commits", {})
+        commits.update(dict.fromkeys(self._names, _commit()))
+
+    def limited(self, name: str, workload: str) -> str:
+        """The policy with the step limit chosen for this workload, if one was."""
+        limit = self._limits.get(workload, {}).get(base_of(name))
+        return name if limit is None or "@" in name else f"{name}@{limit}"
+
+    def capacities(self, workload: str) -> None:
+        """Measure one workload."""
+        asked = self._asked
+        points = [
+            (asked.engine_profile, workload, self.limited(name, workload), seed, asked.num_requests)
+            for name in self._names
+            for seed in self._seeds
+        ]
+        rates = iter(pooled(capacity, points, asked.workers, workload))
+        of_workload = self._document.setdefault("capacity", {}).setdefault(workload, {})
+        for name in self._names:
+            figures = figures_of([next(rates) for _ in self._seeds])
+            of_workload[name] = {"policy": self.limited(name, workload), **figures}
+        full_rps = limit_rps(asked.engine_profile, workload)
+        self._document.setdefault("limit_rps", {})[workload] = full_rps
+        by_seed = {name: figures["by_seed"] for name, figures in of_workload.items()}
+        ratios = self._document.setdefault(f"over_{asked.rival}", {})
+        ratios[workload] = beside(by_seed, asked.rival)
+        self._write()
+
+    def square_wave(self) -> None:
+        """Measure the share of violations under the square wave."""
+        asked = self._asked
+        points = [
+            (asked.engine_profile, self.limited(name, "square-wave"), WAVE_LOW_RPS, seed)
+            for name in self._names
+            for seed in self._seeds
+        ]
+        shares = iter(pooled(wave_violations, points, asked.workers, "square wave"))
+        wave = self._document.setdefault("square_wave", {})
+        wave |= {"low_rps": WAVE_LOW_RPS, "high_rps": _SWING * WAVE_LOW_RPS}
+        for name in self._names:
+            figures = violations_of([next(shares) for _ in self._seeds])
+            named = {"policy": self.limited(name, "square-wave"), **figures}
+            wave.setdefault("violations", {})[name] = named
+        self._write()
+
+    def _write(self) -> None:
+        text = json.dumps(self._document, indent=1) + "\n"
+        self._asked.output.write_text(text, encoding="utf-8")
+
+
+def _commit() -> str:
+    """The commit that is measured."""
+    asked = ("git", "rev-parse", "--short", "HEAD")
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--engine-profile", default="l40s-llama-3.1-8b")
     parser.add_argument("--policies", default=_POLICIES)
     parser.add_argument("--workloads", default=",".join(published_names()))
@@ -146,47 +241,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--rival", default="qoserve")
+    parser.add_argument("--step-limits", type=Path, default=_STEP_LIMITS)
     parser.add_argument("--no-wave", action="store_true")
+    parser.add_argument("--merge", action="store_true")
     parser.add_argument("--output", type=Path, required=True)
-    a = parser.parse_args()
-    names, workloads = a.policies.split(","), a.workloads.split(",")
-    seeds = range(a.seeds)
-    points = [
-        (a.engine_profile, w, name, seed, a.num_requests)
-        for w in workloads
-        for name in names
-        for seed in seeds
-    ]
-    rates = iter(pooled(capacity, points, a.workers, "capacities"))
-    capacities = {w: {name: [next(rates) for _ in seeds] for name in names} for w in workloads}
-    document: dict[str, Any] = {
-        "config": {
-            "engine_profile": a.engine_profile,
-            "num_requests": a.num_requests,
-            "seeds": a.seeds,
-            "violations": Search().violations,
-        },
-        "capacity": {
-            w: {name: figures_of(found) for name, found in by_name.items()}
-            for w, by_name in capacities.items()
-        },
-        "limit_rps": {w: limit_rps(a.engine_profile, w) for w in workloads},
-        f"over_{a.rival}": {w: beside(by_name, a.rival) for w, by_name in capacities.items()},
-    }
-    if not a.no_wave:
-        low_rps = wave_rate(a.engine_profile)
-        waves = [(a.engine_profile, name, low_rps, seed) for name in names for seed in seeds]
-        shares = iter(pooled(wave_violations, waves, a.workers, "square wave"))
-        by_name = {name: [next(shares) for _ in seeds] for name in names}
-        document["square_wave"] = {
-            "low_rps": low_rps,
-            "high_rps": _SWING * low_rps,
-            "violations": {
-                name: {"mean": float(np.mean(v)), "interval_95": interval(v), "by_seed": v}
-                for name, v in by_name.items()
-            },
-        }
-    a.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    asked = parser.parse_args()
+    experiments = Experiments(asked)
+    for workload in filter(None, asked.workloads.split(",")):
+        experiments.capacities(workload)
+    if not asked.no_wave:
+        experiments.square_wave()
 
 
 if __name__ == "__main__":

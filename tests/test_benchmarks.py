@@ -36,6 +36,41 @@ def test_a_published_file_holds_no_requests_and_no_paths():
     low, high = document["policies"]["fcfs"]["interval_95"]["slo_attainment"]
     assert low < 0.5
     assert high > 0.7
+    by_seed = document["policies"]["fcfs"]["by_seed"]
+    assert {seed: run["slo_attainment"] for seed, run in by_seed.items()} == {"0": 0.5, "1": 0.7}
+
+
+def test_no_seed_is_measured_twice():
+    run = {"config": {"seed": 3}, "policies": {"fcfs": {"slo_attainment": 0.5, "classes": {}}}}
+    with pytest.raises(ValueError, match=r"seeds \[3, 3\]"):
+        summarise([run, run])
+
+
+def test_the_tables_say_medians_tails_and_every_seed():
+    from benchmarks.reference_table import docs_table, readme_table
+    from benchmarks.tables import replaced
+
+    def run(attainment, p99_s):
+        seconds = {"mean_e2e_s": 40.0, "p50_e2e_s": 20.0, "p90_e2e_s": p99_s - 9}
+        seconds["p99_e2e_s"] = p99_s
+        classes = {"code": {"slo_attainment": 0.25}, "chat": {"slo_attainment": 0.75}}
+        return {"slo_attainment": attainment, **seconds, "classes": classes}
+
+    def runs(seed, *figures):
+        return {"config": {"seed": seed}, "policies": dict(zip(names, figures, strict=True))}
+
+    names = ("fcfs", "slotwise")
+    first = runs(0, run(0.2, 100.0), run(0.6, 150.0))
+    document = summarise([first, runs(1, run(0.2, 110.0), run(0.8, 170.0))])
+    short, long = readme_table(document), docs_table(document)
+    assert "| `slotwise` | 70.0 % | 40.0 s | 20.0 s | 151.0 s | 160.0 s | 3.5x |" in short
+    assert "slower: the 90th percentile is 151 s where FCFS has 96 s, the 99th is 160 s" in short
+    assert "| `slotwise`, 1 | 80.0 % | 40.0 s | 20.0 s | 161.0 s | 170.0 s |" in long
+    assert "| `fcfs` | 20.0 % (20 to 20) | 25 / 75 % |" in long
+    page = "a\n<!-- reference: begin -->\nold\n<!-- reference: end -->\nb\n"
+    assert replaced(page, "reference", "new") == page.replace("old", "new")
+    with pytest.raises(ValueError, match="the page needs one"):
+        replaced("nothing", "reference", "new")
 
 
 async def test_a_request_names_its_rule_and_its_forecast_counts_for_router_and_engine(monkeypatch):

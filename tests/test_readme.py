@@ -4,6 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
+from benchmarks.tables import TABLES
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -30,9 +34,17 @@ def test_every_file_the_readme_links_to_exists():
 def test_the_numbers_in_the_readme_are_those_of_the_result_file():
     """Each row of the README's table says what ``benchmarks/results/reference.json`` says."""
     result = json.loads((ROOT / "benchmarks/results/reference.json").read_text(encoding="utf-8"))
-    rows = re.findall(r"^\| `([a-z-]+)` \| ([\d.]+) % \| ([\d.]+) s", README, re.MULTILINE)
-    assert {"fcfs", "slotwise", "slotwise-oracle"} <= {policy for policy, _, _ in rows}
-    for policy, attainment, mean_e2e in rows:
+    row = r"^\| `([a-z-]+)` \| ([\d.]+) % \|" + r" ([\d.]+) s \|" * 4
+    rows = re.findall(row, README, re.MULTILINE)
+    assert {"fcfs", "slotwise", "slotwise-oracle"} <= {policy for policy, *_ in rows}
+    for policy, attainment, *latencies_s in rows:
         figures = result["policies"][policy]
         assert f"{100 * figures['slo_attainment']:.1f}" == attainment
-        assert f"{figures['mean_e2e_s']:.1f}" == mean_e2e
+        expected_s = [figures[f"{each}_e2e_s"] for each in ("mean", "p50", "p90", "p99")]
+        assert [f"{seconds:.1f}" for seconds in expected_s] == latencies_s
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: f"{table.name}, {table.page}")
+def test_the_tables_are_those_that_the_command_writes(table):
+    text = (ROOT / table.page).read_text(encoding="utf-8")
+    assert table.written(text) == text

@@ -49,12 +49,10 @@ def step_in_order(
     *,
     budget: int,
     relegated: Ints,
-    yield_share: float,
 ) -> StepDecision:
     """Give each decode its token, and the rest of the ``budget`` to prefills in ``order``.
 
     ``order`` are places of all of them, ``relegated`` of those that stand last for being late.
-    Begun ones sit out for waiting ones that fill ``yield_share`` of what decodes leave.
     """
     out = sitting_out(
         order,
@@ -64,7 +62,6 @@ def step_in_order(
         slots=free_slots(snapshot),
         kv_tokens=free_kv_tokens(snapshot, len(prefills.decodes) + prefills.begun, BLOCK_TOKENS),
         block_tokens=BLOCK_TOKENS,
-        yield_share=yield_share,
     )
     return decision_of(
         prefills.decodes,
@@ -99,7 +96,8 @@ def decision_of(
         held=handle[out],
         relegated=handle[relegated[relegated >= begun]],
         token_budget=max(budget, 1),
-        stands=False,
+        # While there is no prefill, nothing changes until somebody comes or goes.
+        stands=not len(handle) and len(decodes) > 0,
     )
 
 

@@ -40,8 +40,7 @@ class QoServeConfig:
     the output assumed of every request. ``margin``: predicted step times are taken so many times
     as long. ``tokens_per_s``, ``decay``: the prefill throughput at the start, and its weight
     against a new observation. ``least_tokens``: budget of a step, decodes included, however
-    little slack there is. ``yield_share``: begun prefills sit out for waiting ones that fill such
-    a share of what decodes leave.
+    little slack there is.
     """
 
     alpha_s: float = 0.008
@@ -50,7 +49,6 @@ class QoServeConfig:
     tokens_per_s: float = 8500.0
     decay: float = 0.995
     least_tokens: int = 128
-    yield_share: float = 0.0
 
 
 class QoServePolicy:
@@ -89,7 +87,6 @@ class QoServePolicy:
             order,
             budget=self._token_budget(snapshot, token_s),
             relegated=order[served:],
-            yield_share=self._config.yield_share,
         )
 
     def _token_budget(self, snapshot: Snapshot, token_s: float) -> int:

@@ -18,12 +18,10 @@ class SarathiEdfPolicy:
     or more prefills in chunks, so that no prompt stalls the decodes. The paper goes by arrival;
     here begun and waiting prefills stand in the order of ``edf``, chosen anew in each step, as
     Niyama (arXiv 2503.22562) compares itself with it. Where decodes fill the budget each of them
-    gets its token all the same. ``yield_share``: begun prefills sit out for waiting ones that
-    fill such a share of what decodes leave. Cost: one argsort, 20 us with 150 waiting.
+    gets its token all the same. Cost: one argsort, 20 us with 150 waiting.
     """
 
     token_budget: int = 512
-    yield_share: float = 0.0
     name: str = "sarathi-edf"
 
     def __post_init__(self) -> None:
@@ -44,5 +42,4 @@ class SarathiEdfPolicy:
             order,
             budget=max(self.token_budget, len(prefills.decodes)),
             relegated=order[:0],
-            yield_share=self.yield_share,
         )

@@ -77,7 +77,6 @@ class SlidingServePolicy:
             slots=free_slots(snapshot),
             kv_tokens=_free_kv(snapshot, batch, self._config),
             block_tokens=self._config.block_tokens,
-            yield_share=self._config.yield_share,
         )
         if self._parts.chunker:
             # The engine's allotment need not be the one the budget was found with.

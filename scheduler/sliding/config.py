@@ -19,15 +19,13 @@ class SlidingConfig:
     is divided. ``most_anchors``, ``most_candidates``: how many the constructor looks at, most
     pressing first. ``slack_cap_s`` stands for the slack of who was promised nothing.
     ``block_tokens``: KV memory that a new answer may take beyond its tokens.
-    ``yield_share``: running prompts sit out for more pressing newcomers that fill such a share of
-    the step.
     ``from_first_token``: tokens are due ``tpot_s`` apart from the first on, as TPOT is measured;
     else from the TTFT deadline on, as published, so that an early first token is slack as well.
     """
 
-    alpha: float = 0.5
+    alpha: float = 1.0
     least_slack_s: float = 1e-3
-    decay: float = 0.9
+    decay: float = 0.99
     privileged_below: float = -inf
     least_tokens: int = 30
     strict_window: bool = True
@@ -37,7 +35,6 @@ class SlidingConfig:
     most_candidates: int = 64
     slack_cap_s: float = 60.0
     block_tokens: int = 16
-    yield_share: float = 0.5
     from_first_token: bool = True
 
     def __post_init__(self) -> None:

@@ -15,19 +15,16 @@ def sitting_out(
     slots: int,
     kv_tokens: float,
     block_tokens: int,
-    yield_share: float,
 ) -> Ints:
     """Places of the running prompts that compute nothing in this step, of ``tokens`` for prompts.
 
     The first ``running`` places have begun; each has ``left``, float64[n], tokens to compute. An
     engine computes those that have begun before it admits others. Who would not be
     finished with what those before it in ``order`` leave, and has somebody before it who can be
-    admitted, sits out; at least one prompt never does. Nobody does where newcomers would fill less
-    than ``yield_share`` of the step: what they leave would be lost. Cost: 1 us.
+    admitted, sits out; at least one prompt never does. What the others leave of the step is lost:
+    no prompt can be given a part of it. Cost: 1 us.
     """
-    found: Ints = _sitting_out(
-        order, left, running, float(tokens), slots, kv_tokens, block_tokens, yield_share
-    )
+    found: Ints = _sitting_out(order, left, running, float(tokens), slots, kv_tokens, block_tokens)
     return found
 
 
@@ -41,9 +38,7 @@ def engine_order(order: Ints, running: int, out: Ints) -> Ints:
 
 
 @njit(cache=True)
-def _sitting_out(order, left, running, tokens, slots, kv_tokens, block_tokens, yield_share):  # type: ignore[no-untyped-def]
-    least = yield_share * tokens
-    newcomers = 0.0
+def _sitting_out(order, left, running, tokens, slots, kv_tokens, block_tokens):  # type: ignore[no-untyped-def]
     out = np.empty(running, np.int64)
     n = admitted = 0
     blocked = False
@@ -59,12 +54,11 @@ def _sitting_out(order, left, running, tokens, slots, kv_tokens, block_tokens, y
             need = left[i] + block_tokens
             blocked = slots < 1 or need > kv_tokens
             if not blocked:
-                newcomers += min(left[i], tokens)
                 tokens -= min(left[i], tokens)
                 slots -= 1
                 kv_tokens -= need
                 admitted += 1
-    return out[:n] if newcomers >= least else out[:0]
+    return out[:n]
 
 
 @njit(cache=True)

@@ -113,7 +113,6 @@ def _out(
         slots=free,
         kv_tokens=float(snapshot.kv_tokens_free - blocks),
         block_tokens=_BLOCK_TOKENS,
-        yield_share=0.0,
     )
     if len(out) or prompts.left[: prompts.begun].sum() > tokens:
         # Prompts are begun one after the other: each holds memory until it is answered.

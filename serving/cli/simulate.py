@@ -32,6 +32,7 @@ _SLOS = "File with SLO classes; default: code (e2e 30 s), chat (TTFT 5 s, TPOT 1
 _STEP_LOG = "Read the steps of an engine that ran with SLOTWISE_STEP_LOG, instead of starting one."
 _PERIOD = "Instances say how they are this often; 0: whenever a request comes (slo-gain)."
 _DELAY = "And are heard so much later."
+_LOWEST = "The scan of rates begins at so many times the load; who fails there carries 0."
 _RUN_DIR = "Folder with requests.jsonl, meta.json and profile/."
 
 Policies = Annotated[str, typer.Option(help=_POLICIES)]
@@ -114,9 +115,11 @@ def capacity(
     slo_config: SloFile = None,
     violations: Annotated[float, typer.Option(help="Share that may break its promise.")] = 0.01,
     tolerance: Annotated[float, typer.Option(help="Relative precision of the rate.")] = 0.02,
+    lowest: Annotated[float, typer.Option(help=_LOWEST)] = 1 / 16,
+    step: Annotated[float, typer.Option(help="Factor between two rates of the scan.")] = 1.25,
     output: Annotated[Path, typer.Option()] = Path("build/capacity/result.json"),
 ) -> None:
-    """Find each policy's highest request rate with at most so many violations."""
+    """Find the request rate up to which each policy has at most so many violations."""
     from serving.simulate.capacity import Search, run_capacity  # noqa: PLC0415 - heavy
     from serving.simulate.config import SimConfig  # noqa: PLC0415
 
@@ -138,7 +141,7 @@ def capacity(
         slo_config=slo_config,
         output=output,
     )
-    run_capacity(config, Search(violations, tolerance), Console())
+    run_capacity(config, Search(violations, tolerance, lowest, step), Console())
 
 
 def validate_simulator(

@@ -138,7 +138,6 @@ class TestBegunPrefills:
         engine.tracker.scheduled({"a": 100})
         engine.wait("b", 0.5, prompt=50, slo=CHAT)
         assert self.decided(engine, 1.0) == ["a", "a", "b", ""]
-        assert self.decided(engine, 1.0, QoServeConfig(yield_share=0.5)) == ["a", "", "b", ""]
 
     def test_one_that_is_short_goes_on(self, engine):
         engine.wait("a", prompt=1500, slo=CHAT)

@@ -16,7 +16,6 @@ def out(candidates, order, tokens, *, running, slots=9, kv_tokens=1e9):
         slots=slots,
         kv_tokens=kv_tokens,
         block_tokens=config.block_tokens,
-        yield_share=config.yield_share,
     )
     return found.tolist()
 
@@ -30,8 +29,8 @@ def test_who_stands_behind_a_newcomer_sits_out_unless_both_fit():
     assert out([500, 100], [1, 0], 600, running=1) == []
 
 
-def test_nobody_sits_out_where_most_of_the_step_would_be_lost():
-    assert out([500, 100], [1, 0], 201, running=1) == []
+def test_one_sits_out_for_a_newcomer_however_short():
+    assert out([500, 1], [1, 0], 200, running=1) == [0]
 
 
 def test_nobody_sits_out_for_one_who_cannot_be_admitted():

@@ -10,7 +10,7 @@ from predictor.errors import InputError
 from scheduler.registry import PolicyName
 from scheduler.simulator.profiles import load_profile
 from serving.report.seeds import combined, interval
-from serving.simulate.capacity import Search, highest_scale, run_capacity
+from serving.simulate.capacity import Search, run_capacity
 from serving.simulate.config import SimConfig
 from serving.simulate.engines import run_policy
 from serving.simulate.forecast import ForecastKind, Length, from_history, from_noise
@@ -140,42 +140,6 @@ def test_more_noise_tells_less():
         )
 
     assert error(0.1) < 0.5 * error(0.5) < 0.5 * error(3.0)
-
-
-@pytest.mark.parametrize("threshold", [0.013, 0.8, 1.0, 1.3, 77.0])
-@pytest.mark.parametrize("tolerance", [0.02, 0.3])
-def test_the_highest_scale_is_found_within_the_tolerance(threshold, tolerance):
-    tried = []
-
-    def violations(scale):
-        tried.append(scale)
-        return 0.0 if scale <= threshold else 0.5
-
-    found = highest_scale(violations, Search(0.1, tolerance), label="fcfs")
-    assert threshold / (1 + tolerance) <= found <= threshold
-    assert found in tried
-
-
-def test_violations_at_the_bound_are_allowed():
-    def violations(scale):
-        return 0.25 if scale <= 0.7 else 1.0
-
-    found = highest_scale(violations, Search(0.25, 0.01), label="fcfs")
-    assert found == pytest.approx(0.7, rel=0.01)
-
-
-@pytest.mark.parametrize(("share", "words"), [(0.0, "never more than"), (1.0, "even at")])
-def test_a_bound_that_holds_or_breaks_at_every_load_is_said(share, words):
-    with pytest.raises(InputError, match=f"fcfs, seed 0: .*{words}"):
-        highest_scale(lambda _: share, Search(), label="fcfs, seed 0")
-
-
-@pytest.mark.parametrize(
-    "values", [{"violations": 0.0}, {"violations": 1.0}, {"tolerance": 0.0}, {"tolerance": 2.0}]
-)
-def test_a_search_needs_shares(values):
-    with pytest.raises(InputError, match=f"--{next(iter(values))}"):
-        Search(**values)
 
 
 def figures(ttft, requests=5, **more):
@@ -354,7 +318,10 @@ def test_capacity_is_written_for_each_policy_and_seed(config, tmp_path):
     promises = tmp_path / "slo.yaml"
     promises.write_text("classes: {code: {e2e_ms: 4000}, chat: {ttft_ms: 400}}")
     made = config(policies=("fcfs", "edf"), num_requests=60, slo_config=promises)
-    run_capacity(made, Search(violations=0.1, tolerance=0.1), quiet())
+    with pytest.raises(InputError, match=r"under every policy.*--lowest"):
+        run_capacity(made, Search(violations=0.1, tolerance=0.1), quiet())
+    assert not made.output.exists()
+    run_capacity(made, Search(violations=0.1, tolerance=0.1, lowest=1e-3), quiet())
     result = json.loads(made.output.read_text())
     assert result["config"]["violations"] == 0.1
     for of_policy in result["policies"].values():
