@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from predictor.errors import InputError
+from predictor.reading import SkippedItemError, Tally
 from scheduler.latency import StepWork
 
 
@@ -57,6 +57,10 @@ class StepRecord:
         )
 
 
+_NAMES = [field.name for field in fields(StepRecord)]
+_WIDTH, _STEP_S = len(_NAMES), _NAMES.index("step_s")
+
+
 def encode(records: Iterable[StepRecord]) -> str:
     """Render records as JSON lines, one array each, in the order of the fields."""
     return "".join(json.dumps(list(asdict(record).values())) + "\n" for record in records)
@@ -65,19 +69,31 @@ def encode(records: Iterable[StepRecord]) -> str:
 def read(path: Path) -> Iterator[StepRecord]:
     """Yield the records of a step log; a last line cut short by a dying engine is skipped.
 
-    Raises ``InputError`` for a log of another version.
+    Other lines that are no record are left out and counted. Raises ``InputError`` for a log of
+    another version.
     """
-    width = len(fields(StepRecord))
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if not line.endswith("\n"):
-                return
-            values = json.loads(line)
-            if len(values) != width:
-                raise InputError(
-                    f"{path}: a line has {len(values)} values, not {width}: the log is not of this "
-                    "version; record it again"
-                )
-            yield StepRecord(*values)
+    tally = Tally(str(path), item="step")
+    with path.open("rb") as lines:
+        whole = (line for line in lines if line.endswith(b"\n"))
+        numbered = ((f"line {number}", line) for number, line in enumerate(whole, start=1))
+        yield from tally.used(numbered, _record)
+    if tally.read:
+        tally.close("record it again with this version")
+
+
+def _record(line: bytes) -> StepRecord:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise SkippedItemError("not JSON", line) from error
+    if not isinstance(values, list):
+        raise SkippedItemError("not a list", values)
+    if len(values) != _WIDTH:
+        raise SkippedItemError(
+            f"has {len(values)} values, not {_WIDTH}: the log is not of this version"
+        )
+    if not all(isinstance(v, int | float) for k, v in enumerate(values) if k != _STEP_S or v):
+        raise SkippedItemError("holds what is no number", values)
+    return StepRecord(*values)

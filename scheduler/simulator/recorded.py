@@ -1,7 +1,6 @@
 """A recorded run of a real engine: what arrived, and how it fared."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from predictor.errors import InputError
+from predictor.reading import SkippedItemError, Tally
 from scheduler.slo import tpot_s
 from scheduler.snapshot import Floats
 
@@ -51,22 +51,21 @@ def read_recorded(folder: Path) -> list[RecordedRequest]:
     """Read ``requests.jsonl`` of a run in the ``vllm_runs`` layout, by arrival.
 
     A request arrives when the engine queued it (``queued_ts``, the clock of its other times).
-    Raises ``InputError`` naming the line at fault.
+    Requests that failed or cannot be read are left out and counted. Raises ``InputError`` where
+    none is left.
     """
     path = folder / "requests.jsonl"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error}): a run folder holds requests.jsonl, "
             "meta.json and profile/"
         ) from error
-    rows = [_row(f"{path}, line {k}", line) for k, line in enumerate(lines, 1) if line.strip()]
-    if not rows:
-        raise InputError(f"{path} holds no requests")
-    names = Counter(str(row.get("request_id", number)) for number, row in enumerate(rows))
-    if repeated := [name for name, count in names.items() if count > 1]:
-        raise InputError(f"{path}: request_id {repeated[0]!r} stands there more than once")
+    tally, names = Tally(str(path), item="request"), set[str]()
+    numbered = ((f"line {k}", line) for k, line in enumerate(lines, 1) if line.strip())
+    rows = list(tally.used(numbered, lambda line: _row(line, names)))
+    tally.close(f"expected JSON lines with {', '.join((*_NUMBERS, 'queued_ts'))}")
     start_s = min(row["queued_ts"] for row in rows)
     found = [
         RecordedRequest(
@@ -82,20 +81,32 @@ def read_recorded(folder: Path) -> list[RecordedRequest]:
     return sorted(found, key=lambda request: request.arrival_s)
 
 
-def _row(place: str, line: str) -> dict[str, Any]:
+def _row(line: bytes, names: set[str]) -> dict[str, Any]:
+    """One request; its name joins ``names``. Raises ``SkippedItemError``."""
     try:
         row = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{place}: not valid JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise SkippedItemError("not valid JSON", line) from error
     if not isinstance(row, dict):
-        raise InputError(f"{place}: a JSON object is needed")
+        raise SkippedItemError("not a JSON object", row)
     for name in (*_NUMBERS, "queued_ts"):
         value = row.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-            raise InputError(f"{place}: {name} is {value!r}, a number is needed")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
+            raise SkippedItemError(f"{name} is no number", value)
     for name in ("input_toks", "output_toks"):
         if row[name] < 1 or row[name] != int(row[name]):
-            raise InputError(f"{place}: {name} is {row[name]}, a whole number >= 1 is needed")
+            raise SkippedItemError(f"{name} is no whole number >= 1", row[name])
     if not row["queued_ts"] <= row["first_token_ts"] <= row["last_token_ts"]:
-        raise InputError(f"{place}: queued_ts, first_token_ts and last_token_ts must not fall")
+        raise SkippedItemError("queued_ts, first_token_ts and last_token_ts fall")
+    if (identifier := row.get("request_id")) is not None:
+        if str(identifier) in names:
+            raise SkippedItemError("request_id occurs twice", identifier)
+        names.add(str(identifier))
     return row
+
+
+def _finite(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False

@@ -46,6 +46,18 @@ def test_a_log_of_another_version_is_refused(tmp_path):
         list(read(file))
 
 
+@pytest.mark.parametrize(
+    "line", ["oops", "{}", "[1, 2]", "[" + ", ".join(["null"] * 17) + "]", "\udcff"]
+)
+def test_a_line_that_is_no_record_is_left_out_and_counted(tmp_path, caplog, line):
+    file = tmp_path / "steps.jsonl"
+    first, second = encode([record(1.0)]), encode([record(2.0)])
+    content = f"{first}{line}\n{second}"
+    file.write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert [r.at_s for r in read(file)] == [1.0, 2.0]
+    assert "2 of 3 steps are used; left out: 1 x" in caplog.text
+
+
 def test_no_file_is_no_records(tmp_path):
     assert list(read(tmp_path / "none.jsonl")) == []
 

@@ -344,17 +344,27 @@ def test_recorded_requests_come_by_arrival_from_zero(folder):
     ("line", "words"),
     [
         ("{", "not valid JSON"),
-        ("[1]", "a JSON object is needed"),
-        ({**ROW, "queued_ts": None}, "queued_ts is None"),
-        ({**ROW, "first_token_ts": "soon"}, "first_token_ts is 'soon'"),
-        ({**ROW, "output_toks": True}, "output_toks is True"),
-        ({**ROW, "input_toks": 0}, "a whole number >= 1"),
-        ({**ROW, "output_toks": -2}, "a whole number >= 1"),
+        ("[1]", "not a JSON object"),
+        ({**ROW, "queued_ts": None}, "queued_ts is no number (line 2)"),
+        ({**ROW, "first_token_ts": "soon"}, "first_token_ts is no number (line 2: 'soon')"),
+        ({**ROW, "output_toks": True}, "output_toks is no number"),
+        ({**ROW, "output_toks": 10**400}, "output_toks is no number"),
+        ({**ROW, "input_toks": 0}, "input_toks is no whole number >= 1 (line 2: 0)"),
+        ({**ROW, "output_toks": -2}, "output_toks is no whole number >= 1"),
+        ({**ROW, "last_token_ts": 0.0}, "last_token_ts fall"),
+        (ROW, "request_id occurs twice (line 2: 'a')"),
     ],
 )
-def test_a_bad_recorded_line_is_named(folder, line, words):
-    folder.requests([ROW, line])
-    with pytest.raises(InputError, match=rf"requests\.jsonl, line 2: .*{words}"):
+def test_a_request_that_failed_or_cannot_be_read_is_left_out(folder, caplog, line, words):
+    folder.requests([ROW, line, {**ROW, "request_id": "c"}])
+    assert [request.request_id for request in read_recorded(folder.path)] == ["a", "c"]
+    assert "2 of 3 requests are used; left out: 1 x" in caplog.text
+    assert words in caplog.text
+
+
+def test_a_run_of_failed_requests_is_named(folder):
+    folder.requests([{**ROW, "output_toks": 0}])
+    with pytest.raises(InputError, match=r"requests\.jsonl: none of 1 requests can be used"):
         read_recorded(folder.path)
 
 
@@ -362,7 +372,7 @@ def test_a_run_without_requests_is_named(folder):
     with pytest.raises(InputError, match=r"requests\.jsonl cannot be read"):
         read_recorded(folder.path)
     folder.requests([""])
-    with pytest.raises(InputError, match=r"requests\.jsonl holds no requests"):
+    with pytest.raises(InputError, match=r"requests\.jsonl: holds no request"):
         read_recorded(folder.path)
 
 
