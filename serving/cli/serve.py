@@ -33,6 +33,7 @@ def serve(
     """Start vLLM's OpenAI server with Slotwise in it; every other flag is vLLM's own."""
     from predictor.errors import ConfigError  # noqa: PLC0415
     from serving.models import resolve  # noqa: PLC0415
+    from serving.models.hub import check_fetchable  # noqa: PLC0415
     from serving.serve import launch  # noqa: PLC0415
     from serving.settings import load  # noqa: PLC0415
 
@@ -50,7 +51,9 @@ def serve(
     told = {f"SLOTWISE_{name.upper()}": _absolute(v) for name, v in flags.items() if v is not None}
     if config is not None:
         told["SLOTWISE_CONFIG"] = str(config.resolve())
-    started = launch(resolve(model), context.args, settings, name=model, told=told)
+    found = resolve(model)
+    started = launch(found, context.args, settings, name=model, told=told)
+    check_fetchable(found)
     for note in started.notes:
         typer.echo(f"slotwise: {note}", err=True)
     # vLLM takes this process over: its signals, its output and its status are the user's.

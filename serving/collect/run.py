@@ -22,6 +22,7 @@ from serving.collect.shards import Shards
 from serving.engine import EngineConfig, EngineProcess
 from serving.engine.config import free_port
 from serving.models import resolve
+from serving.models.hub import check_fetchable
 
 
 def run_collecting(
@@ -77,7 +78,9 @@ def _server(settings: CollectSettings, output: Path, console: Console) -> Iterat
         yield settings.base_url, settings.model
         return
     config = EngineConfig(
-        model=resolve(settings.model), port=free_port(), max_num_seqs=settings.concurrency
+        model=check_fetchable(resolve(settings.model)),
+        port=free_port(),
+        max_num_seqs=settings.concurrency,
     )
     log = output.with_suffix(".engine.log")
     console.print("starting the engine", highlight=False)

@@ -23,6 +23,7 @@ from serving.bench.replay import Replay
 from serving.engine.config import EngineConfig, free_port
 from serving.engine.process import EngineProcess
 from serving.models import resolve
+from serving.models.hub import check_fetchable
 from serving.report.files import write_atomically
 from serving.steplog import StepRecord
 from serving.train import token_counter
@@ -96,7 +97,7 @@ def _record(config: ProfileConfig, console: Console) -> tuple[list[StepRecord], 
         log = Path(scratch) / "steps.jsonl"
         engine = EngineProcess(
             EngineConfig(
-                model=resolve(config.model),
+                model=check_fetchable(resolve(config.model)),
                 port=free_port(),
                 max_num_seqs=config.max_num_seqs,
                 max_model_len=config.max_model_len,

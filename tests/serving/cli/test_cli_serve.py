@@ -18,6 +18,7 @@ class TakenOverError(Exception):
 def serve(monkeypatch):
     """Runs the command up to where vLLM takes over; gives its command and environment."""
     monkeypatch.setattr(vllm_releases, "installed", lambda: vllm_releases.SUPPORTED[0])
+    monkeypatch.setattr("serving.models.hub.check_fetchable", lambda model: model)
     found = []
 
     def take_over(file, command, environment):
@@ -86,3 +87,13 @@ def test_a_predictor_that_cannot_be_read_is_refused(monkeypatch, capsys, tmp_pat
 def test_an_unsupported_release_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(vllm_releases, "installed", lambda: "0.12.3")
     assert "vLLM 0.12.3 is not supported" in refused(monkeypatch, capsys, MODEL)
+
+
+def test_a_hub_that_cannot_be_reached_is_said_at_once(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(vllm_releases, "installed", lambda: vllm_releases.SUPPORTED[0])
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("serving.models.hub.getproxies", dict)
+    said = refused(monkeypatch, capsys, MODEL)
+    assert "somebody/some-model" in said
+    assert "HF_ENDPOINT" in said
