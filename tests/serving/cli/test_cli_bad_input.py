@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from waiting import HANG_S
 
 ROOT = Path(__file__).parents[3]
 
@@ -22,7 +23,7 @@ def slotwise(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         env={**os.environ, **env, "COLUMNS": "200"},
         check=False,
-        timeout=300,
+        timeout=HANG_S,
     )
 
 

@@ -8,13 +8,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from importlib.resources import as_file, files
 
 import httpx
 import numpy as np
 import psutil
 import pytest
+from waiting import HANG_S, wait_until
 
 from serving.engine.config import free_port
 
@@ -22,7 +22,7 @@ pytest.importorskip("ray.serve.llm")
 pytest.importorskip("vllm")
 pytestmark = pytest.mark.engine
 
-START_S, TOKENS = 420.0, 120
+TOKENS = 120
 
 
 class Fleet:
@@ -61,14 +61,17 @@ class Fleet:
         return (self.folder / "log").read_text(encoding="utf-8")
 
     def wait(self):
-        end_s = time.monotonic() + START_S
-        while "serving smollm2 at" not in self.text():
-            assert self.process.poll() is None, self.text()[-3000:]
-            assert time.monotonic() < end_s, self.text()[-3000:]
-            time.sleep(0.5)
+        try:
+            wait_until(
+                lambda: "serving smollm2 at" in self.text(),
+                alive=lambda: self.process.poll() is None,
+                what="the start of the fleet",
+            )
+        except AssertionError:
+            pytest.fail(self.text()[-3000:])
 
     def metrics(self):
-        text = httpx.get(f"{self.url}/slotwise/metrics", timeout=60, trust_env=False).text
+        text = httpx.get(f"{self.url}/slotwise/metrics", timeout=HANG_S, trust_env=False).text
         lines = (line.rpartition(" ") for line in text.splitlines() if line[:1] not in "#")
         return {name: float(value) for name, _, value in lines}
 
@@ -83,9 +86,9 @@ class Fleet:
     def stop(self):
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(120)
+        status = self.process.wait(HANG_S)
         self.log.close()
-        _, left = psutil.wait_procs(children, timeout=30)
+        _, left = psutil.wait_procs(children, timeout=HANG_S)
         return status, [" ".join(child.cmdline()) for child in left if child.is_running()]
 
 
@@ -112,9 +115,10 @@ def body(number, *, stream=True, tokens=TOKENS):
     }
 
 
-async def streamed(client, number):
+async def streamed(client, number, begun):
     """Tokens by the engine's own count, or else parts that came (not every token is a text by
-    itself); the error if any, and whether the stream came to its end."""
+    itself); the error if any, and whether the stream came to its end. ``begun`` is set with the
+    first part."""
     parts, counted, error, done = 0, None, None, False
     async with client.stream("POST", "/v1/chat/completions", json=body(number)) as response:
         assert response.status_code == 200
@@ -123,6 +127,8 @@ async def streamed(client, number):
                 event = json.loads(line[6:])
                 error = event.get("error", error)
                 parts += sum(bool(c["delta"].get("content")) for c in event.get("choices", []))
+                if parts:
+                    begun.set()
                 counted = (event.get("usage") or {}).get("completion_tokens", counted)
             done = done or line == "data: [DONE]"
     return parts if counted is None else counted, error, done
@@ -137,7 +143,7 @@ async def whole(client, number, tokens=TOKENS):
 
 def test_requests_are_forecast_placed_and_observed(fleet):
     headers = {"x-slo-e2e-ms": "120000"}
-    with httpx.Client(base_url=fleet.url, timeout=120, trust_env=False) as client:
+    with httpx.Client(base_url=fleet.url, timeout=HANG_S, trust_env=False) as client:
         for number in range(4):
             asked = body(number, stream=bool(number % 2), tokens=24)
             answer = client.post("/v1/chat/completions", json=asked, headers=headers)
@@ -165,10 +171,7 @@ def test_a_promoted_model_is_taken_up_without_a_restart(fleet):
     index = fleet.predictor / "artifact.json"
     content = json.loads(index.read_text(encoding="utf-8"))
     index.write_text(json.dumps(content, indent=3), encoding="utf-8")
-    end_s = time.monotonic() + 60
-    while version() == before:
-        assert time.monotonic() < end_s
-        time.sleep(0.5)
+    wait_until(lambda: version() != before, what="the new version")
     assert fleet.metrics()["slotwise_fleet_predictors_mixed_seconds"] == 0
 
 
@@ -181,14 +184,13 @@ async def both_known(fleet, client):
         blind = 'slotwise_router_decisions_total{by="no_digest",ingress="0"}'
         return [found.get(name, 0.0) for name in names], found.get(blind, 0.0)
 
-    end_s = time.monotonic() + 120
-    while time.monotonic() < end_s:
-        before, blind_before = sent()
-        await asyncio.gather(*(whole(client, n, tokens=16) for n in range(6)))
-        after, blind_after = sent()
-        if blind_after == blind_before and min(np.subtract(after, before)) > 0:
-            return
-    pytest.fail("the router did not get to know both replicas")
+    async with asyncio.timeout(HANG_S):
+        while True:
+            before, blind_before = sent()
+            await asyncio.gather(*(whole(client, n, tokens=16) for n in range(6)))
+            after, blind_after = sent()
+            if blind_after == blind_before and min(np.subtract(after, before)) > 0:
+                return
 
 
 def counted(fleet):
@@ -211,13 +213,14 @@ async def busiest(replicas):
 
 
 async def test_a_replica_killed_in_mid_stream_costs_only_its_streams(fleet):
-    async with httpx.AsyncClient(base_url=fleet.url, timeout=300, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=fleet.url, timeout=HANG_S, trust_env=False) as client:
         await both_known(fleet, client)
         sent, replaced = counted(fleet)
         # Not in turn: so are the replicas.
-        streams = [asyncio.create_task(streamed(client, n)) for n in range(6)]
+        begun = asyncio.Event()
+        streams = [asyncio.create_task(streamed(client, n, begun)) for n in range(6)]
         wholes = [asyncio.create_task(whole(client, n)) for n in range(6, 12)]
-        await asyncio.sleep(1)
+        await begun.wait()
         victim = await busiest(fleet.replicas())
         os.kill(victim.pid, signal.SIGKILL)
         answered, pieces = await asyncio.gather(asyncio.gather(*wholes), asyncio.gather(*streams))
@@ -239,12 +242,12 @@ async def test_the_board_killed_costs_nothing(fleet):
         if "SnapshotBoard" in " ".join(child.cmdline())
     ]
     os.kill(board[0].pid, signal.SIGKILL)
-    async with httpx.AsyncClient(base_url=fleet.url, timeout=300, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=fleet.url, timeout=HANG_S, trust_env=False) as client:
         assert await whole(client, 99) == TOKENS
-    end_s = time.monotonic() + 60
-    while not any(k.startswith("slotwise_replica_healthy") for k in fleet.metrics()):
-        assert time.monotonic() < end_s
-        await asyncio.sleep(0.5)
+    wait_until(
+        lambda: any(k.startswith("slotwise_replica_healthy") for k in fleet.metrics()),
+        what="the board's return",
+    )
 
 
 def test_it_ends_in_order_and_leaves_nothing(fleet):

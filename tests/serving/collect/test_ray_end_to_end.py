@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
 import psutil
 import pytest
+from waiting import HANG_S, wait_until
 
 ROOT = Path(__file__).parents[3]
 MAIN = "from serving.cli import main; main()"
@@ -77,33 +77,26 @@ def marked(mark):
     return found
 
 
-def wait_until(condition, *, timeout_s):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-
-
 @pytest.mark.engine
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (extra: cluster)")
 def test_a_killed_run_leaves_nothing_but_its_shards_and_goes_on(command, tmp_path):
     output = tmp_path / "out/lengths.csv.gz"
     shard = tmp_path / "out/lengths.csv.gz.shards/000000.csv.gz"
     killed = command(STUCK)
-    wait_until(lambda: shard.exists() or killed.poll() is not None, timeout_s=120)
+    wait_until(shard.exists, alive=lambda: killed.poll() is None, what="the first shard")
     assert len(marked(command.mark)) > 2  # Ray's own processes
     killed.kill()
     killed.communicate()
-    wait_until(lambda: not marked(command.mark), timeout_s=60)
+    wait_until(lambda: not marked(command.mark), what="the end of Ray")
     assert shard.exists()
     assert not output.exists()
 
     going_on = command(MAIN)
-    told, _ = going_on.communicate(timeout=300)
+    told, _ = going_on.communicate(timeout=HANG_S)
     assert going_on.returncode == 1, told
     assert "6 of 7 prompts answered" in told
     assert "1 prompts could not be answered, 'p6'" in told
-    wait_until(lambda: not marked(command.mark), timeout_s=60)
+    wait_until(lambda: not marked(command.mark), what="the end of Ray")
     assert sorted(file.name for file in output.parent.iterdir()) == [
         "lengths.csv.engine.log", "lengths.csv.gz", "prompts.jsonl.gz",
     ]  # fmt: skip

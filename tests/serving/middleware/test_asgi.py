@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sqlite3
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -14,6 +13,7 @@ pytest.importorskip("fastapi", reason="the middleware is not installed (extra: s
 
 from fake_vllm import FakeVllm
 from starlette.testclient import TestClient
+from waiting import wait_until
 
 from predictor.distribution import LengthDistribution
 from predictor.history import HistoryPredictor
@@ -243,12 +243,14 @@ def test_a_killed_predictor_costs_no_request(serve):
             os.kill(pid, signal.SIGKILL)
         for _ in range(5):
             assert client.post(CHAT, json=HI).status_code == 200
-        until = time.monotonic() + 20
-        while services.predictions.state != "trained" and time.monotonic() < until:
-            time.sleep(0.1)
-        client.post(CHAT, json=HI)
+        wait_until(lambda: services.predictions.state == "trained", what="another predictor")
+
+        def model_answers():
+            client.post(CHAT, json=HI)
+            return hints_of(fake.seen[-1]).lengths.edges[-1] <= 128
+
+        wait_until(model_answers, what="the model's forecast")
     assert all(hints_of(seen).lengths is not None for seen in fake.seen)
-    assert hints_of(fake.seen[-1]).lengths.edges[-1] <= 128
 
 
 def test_settings_at_fault_stop_the_server_at_its_start(serve):

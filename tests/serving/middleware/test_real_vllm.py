@@ -6,12 +6,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from waiting import HANG_S, wait_until
 
 from serving import shadowlog
 from serving.engine.config import free_port
@@ -22,7 +22,6 @@ pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
 pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).parents[3]
-START_S = 400.0
 STORED = 'slotwise_observations_total{outcome="stored"}'
 HI = [{"role": "user", "content": "Say hello."}]
 
@@ -75,19 +74,21 @@ class Server:
                     **{f"SLOTWISE_{name.upper()}": str(value) for name, value in ours.items()},
                 },
             )
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=120)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=HANG_S)
         self._wait()
 
     def _wait(self):
-        until = time.monotonic() + START_S
-        while time.monotonic() < until and self.process.poll() is None:
-            try:
-                if self.http.get("/health").status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.5)
-        self.stop()
-        pytest.fail(f"the server did not start:\n{last_words(self.log)}")
+        try:
+            wait_until(self._well, alive=lambda: self.process.poll() is None, what="its start")
+        except AssertionError:
+            self.stop()
+            pytest.fail(f"the server did not start:\n{last_words(self.log)}")
+
+    def _well(self):
+        try:
+            return self.http.get("/health").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def stop(self):
         self.http.close()
@@ -115,23 +116,18 @@ class Server:
 
     def observations(self, count):
         """All of them, once there are so many: they are written behind the answers."""
-        until = time.monotonic() + 30
-        while time.monotonic() < until and self.metric(STORED) < count:
-            time.sleep(0.1)
+        wait_until(lambda: self.metric(STORED) >= count, what=f"{count} observations")
         with sqlite3.connect(self.database) as database:
             database.row_factory = sqlite3.Row
             return [dict(r) for r in database.execute("select * from observations order by at_s")]
 
 
 def gone(group):
-    """Whether all of a process group ends; the last of it may outlive its first by moments."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
+    """Whether nothing is left of a process group; the last may outlive the first by moments."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
     return False
 
 
@@ -140,7 +136,7 @@ def server(tmp_path_factory, model_folder):
     started = Server(tmp_path_factory.mktemp("serve"), model_folder)
     yield started
     started.stop()
-    assert gone(started.process.pid)
+    wait_until(lambda: gone(started.process.pid), what="the end of its processes")
 
 
 def chat(server, headers=None, **more):
@@ -235,10 +231,7 @@ def test_clients_that_go_away_leave_nothing_in_the_engine(server):
             "POST", "/v1/completions", json={**body, "ignore_eos": True}
         ) as answer:
             next(answer.iter_lines())
-    until = time.monotonic() + 60
-    while time.monotonic() < until and server.running():
-        time.sleep(0.1)
-    assert server.running() == 0
+    wait_until(lambda: server.running() == 0, what="an idle engine")
     assert server.metric(STORED) == observed
 
 
@@ -259,8 +252,8 @@ def test_plain_flags_in_mode_shadow_and_the_death_of_the_engine(tmp_path, model_
             started.engine().kill()
             told = [line for line in lines if line.startswith("data: {")]
         assert "error" in json.loads(told[-1][6:])
-        started.process.wait(120)
-        assert gone(started.process.pid)
+        started.process.wait(HANG_S)
+        wait_until(lambda: gone(started.process.pid), what="the end of its processes")
     finally:
         started.stop()
     assert any(shadowlog.read(log))
