@@ -1,10 +1,12 @@
 """Trains a length predictor from the command line, or finds the one trained before."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -20,7 +22,17 @@ from training.config import TrainingConfig
 from training.pipeline import TrainingResult, train
 from training.tokens import CachedCounter, TokenCounter, TokenizerCounter, cache_folder
 
-_COLUMNS = ("tau_b", "mae", "crps", "coverage_90", "coverage_80", "width_80")
+# Of the scores by name; narrow, so that an LLM's whole name has room on a terminal of 80 columns.
+_COLUMNS = {
+    "rows": "rows",
+    "tau_b": "tau_b",
+    "mae": "mae",
+    "crps": "crps",
+    "coverage_90": "cov.\n90 %",
+    "coverage_80": "cov.\n80 %",
+    "width_80": "width\n80 %",
+}
+_SKILL = "skill"
 _COMPARED = {
     "marginal": "knows nothing of the prompt",
     "gaussian": "Gaussian per data set",
@@ -110,18 +122,26 @@ def progress_bar(console: Console, what: str) -> Iterator[Report]:
 
 def score_table(document: dict[str, Any]) -> Table:
     """Per LLM: the scores, the share of the gap closed, and CRPS of the baselines beside it."""
-    table = Table(title="Held-out prompts")
-    table.add_column("LLM")
-    for name in ("rows", *_COLUMNS, "skill"):
-        table.add_column(name, justify="right")
+    table = Table(title="Held-out prompts", box=SIMPLE_HEAD, padding=0)
+    table.add_column("LLM", overflow="fold")
+    for header in (*_COLUMNS.values(), _SKILL):
+        table.add_column(header, justify="right", no_wrap=True)
+    names = _short_names(document["llms"])
     for llm, scores in {**document["llms"], "all": document["all"]}.items():
-        table.add_row(llm, *_figures(scores))
+        table.add_row(names.get(llm, llm), *_figures(scores))
     for name, meaning in _COMPARED.items():
         if name in document["all"]:
             table.add_row(f"[dim]{meaning}", *_figures(document["all"][name]))
     return table
 
 
+def _short_names(llms: Iterable[str]) -> dict[str, str]:
+    """LLMs by their names without the organisation, where that leaves each a name of its own."""
+    short = {llm: llm.replace("--", "/").rpartition("/")[2] for llm in llms}
+    count = Counter(short.values())
+    return {llm: name if count[name] == 1 else llm for llm, name in short.items()}
+
+
 def _figures(scores: dict[str, Any]) -> list[str]:
-    figures = [str(scores["rows"]), *(f"{scores[name]:.3g}" for name in _COLUMNS)]
-    return [*figures, f"{scores['skill']:.3f}" if "skill" in scores else ""]
+    figures = [f"{scores[name]:.3g}" for name in _COLUMNS if name != "rows"]
+    return [str(scores["rows"]), *figures, f"{scores[_SKILL]:.3f}" if _SKILL in scores else ""]
