@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from predictor.errors import ConfigError
-from serving.engine import layout
+from serving.engine import companions, layout
 from serving.engine.config import SAFE_PATH, VLLM_SERVER
 from serving.serve_defaults import CpuDefaults
 from serving.settings import Settings
@@ -48,7 +48,13 @@ def launch(
     cpu = CpuDefaults.of(model, given)
     return Launch(
         command=(*VLLM_SERVER, "--model", model, *ours, *spread, *cpu.arguments, *given.flags),
-        environment={**os.environ, **SAFE_PATH, **layout.environment(None), **told},
+        environment={
+            **os.environ,
+            **SAFE_PATH,
+            **companions.environment(),
+            **layout.environment(None),
+            **told,
+        },
         notes=tuple(cpu.notes),
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from serving.engine import layout
+from serving.engine import companions, layout
 from serving.engine.dtype import AUTO, chosen
 from serving.engine.layout import Layout
 
@@ -83,6 +83,7 @@ class EngineConfig:
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
             **SAFE_PATH,
+            **companions.environment(),
         }
         if Path(self.model).is_dir():
             ours |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}

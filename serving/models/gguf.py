@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from predictor.errors import ModelError
+from serving.engine import companions
 
 # Raised when the script writes something else, so that folders made before are made anew.
 REVISION = 1
@@ -26,7 +27,7 @@ def convert(gguf: Path, folder: Path) -> None:
     _check_magic(gguf)
     # -P: the folder of the script holds modules whose names must not hide others.
     command = [sys.executable, "-P", str(_SCRIPT), str(gguf), str(folder)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, **companions.environment(), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ModelError(
