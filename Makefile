@@ -44,7 +44,7 @@ $(DEV): $(RUNTIME)
 setup: $(DEV) ## Install everything into .venv
 
 demo: $(RUNTIME) ## Replay real prompts on a real engine: stock FCFS, stock priority, Slotwise
-	$(BIN)/slotwise bench --policies fcfs,priority,slotwise --num-prompts 96 --request-rate 4 \
+	$(BIN)/slotwise bench --policies fcfs,priority,slotwise --num-prompts 96 --load 1.3 \
 		--max-output-tokens 240 --output build/demo/result.json
 
 bench: $(RUNTIME) ## The reference point: seven policies, about half an hour

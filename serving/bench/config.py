@@ -1,6 +1,7 @@
 """What one benchmark compares, and on what."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,8 @@ from training.collected.known import known_models
 
 Lengths = Literal["recorded", "natural"]
 
+DEFAULT_RATE = 1.6
+
 # Policies that are vLLM's own; they run its scheduler untouched.
 STOCK = ("fcfs", "priority")
 
@@ -18,6 +21,8 @@ STOCK = ("fcfs", "priority")
 class BenchConfig:
     """Settings of one ``slotwise bench`` run; rates in requests per second.
 
+    ``load`` takes the place of ``request_rate``: a multiple of what the engine carries, as its
+    profiling shows. The built-in SLO classes then are multiples of its speed as well.
     ``lengths``: ``recorded`` forces each answer to the length it had in the data set,
     ``natural`` samples answers and lets the model stop by itself; an oracle then knows the mean
     of the answers collected for a prompt. Conversations with longer prompts than
@@ -29,7 +34,8 @@ class BenchConfig:
     policies: tuple[str, ...]
     model: str
     num_prompts: int = 160
-    request_rate: float = 1.6
+    request_rate: float = DEFAULT_RATE
+    load: float | None = None
     burstiness: float = 1.0
     code_fraction: float = 0.5
     max_num_seqs: int = 16
@@ -48,6 +54,10 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         names = [PolicyName.parse(name) for name in self.policies]
+        if self.load is not None and not 0.0 < self.load < inf:
+            raise InputError(
+                f"load {self.load}: give a multiple of what the engine carries, such as 1.3"
+            )
         if not names:
             raise InputError("no policy named: give e.g. --policies fcfs,slotwise")
         if len(set(self.policies)) < len(self.policies):

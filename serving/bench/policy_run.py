@@ -1,40 +1,58 @@
 """One policy's turn: start its engine, show it some steps, replay, stop, collect."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from predictor.errors import EngineError
 from scheduler.registry import PolicyName
 from scheduler.slo import Slo
 from serving import steplog
 from serving.bench.config import STOCK, BenchConfig
+from serving.bench.machine_load import CpuTimes
 from serving.bench.profile import profile_rounds, replay_of
 from serving.bench.records import PolicyRun
 from serving.bench.replay import Replay, ReplayEvent, ReplayRequest
+from serving.bench.speed import EngineSpeed
 from serving.engine.config import EngineConfig, free_port
 from serving.engine.process import EngineProcess
 
 _STOCK_CLASS = "serving.vllm_timed.TimedScheduler"
 _OUR_CLASS = "serving.vllm_scheduler.SlotwiseScheduler"
-_PROFILE_TIMEOUT_S = 120.0
+# For machines that are slow or busy: what hangs is noticed otherwise.
+_PROFILE_TIMEOUT_S = 1800.0
+# A step log is written twice a second.
+_LOG_S, _LOG_POLL_S = 30.0, 0.2
 
 OnPhase = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What a client sends, and the targets that each class of it is judged by."""
+
+    requests: Sequence[ReplayRequest]
+    slos: Mapping[str, Slo]
+
+
 @dataclass(slots=True)
 class PolicyTurn:
-    """Runs one policy; :meth:`collect` has what was gathered, however the run ended."""
+    """Runs one policy; :meth:`collect` has what was gathered, however the run ended.
+
+    ``workload`` is given what measures the engine's speed.
+    """
 
     config: BenchConfig
     policy: PolicyName
     model: str
-    requests: Sequence[ReplayRequest]
-    slos: Mapping[str, Slo]
+    workload: Callable[[Callable[[], EngineSpeed]], Workload]
     folder: Path
     on_phase: OnPhase
     on_event: Callable[[ReplayEvent], None]
     _replay: Replay | None = field(default=None, init=False)
+    _other_cpu_share: float | None = field(default=None, init=False)
 
     def run(self) -> None:
         """Raises ``EngineError`` if the engine does not start."""
@@ -47,9 +65,14 @@ class PolicyTurn:
         with engine:
             self.on_phase("profiling its steps")
             asyncio.run(self._profile(engine))
+            workload = self.workload(self._measured)
             self.on_phase("replaying")
-            self._replay = self._new_replay(engine, self.requests)
-            asyncio.run(self._replay.run())
+            self._replay = self._new_replay(engine, workload, self.config.timeout_s, self.on_event)
+            began = CpuTimes.now(engine.session)
+            try:
+                asyncio.run(self._replay.run())
+            finally:
+                self._other_cpu_share = _others_since(began, engine.session)
             self.on_phase("stopping the engine")
         self.on_phase("done")
 
@@ -70,6 +93,7 @@ class PolicyTurn:
             steps=steps,
             duration_s=replay.duration_s,
             fallbacks=steps[-1].fallbacks if steps else 0,
+            other_cpu_share=self._other_cpu_share,
             error=replay.error,
         )
 
@@ -99,18 +123,39 @@ class PolicyTurn:
 
     async def _profile(self, engine: EngineProcess) -> None:
         for round_ in profile_rounds(self.config.max_num_seqs):
-            replay = self._new_replay(engine, replay_of(round_))
-            await replay.run()
+            workload = Workload(replay_of(round_), {"profile": Slo()})
+            await self._new_replay(engine, workload, _PROFILE_TIMEOUT_S).run()
 
-    def _new_replay(self, engine: EngineProcess, requests: Sequence[ReplayRequest]) -> Replay:
-        profiling = requests is not self.requests
+    def _measured(self) -> EngineSpeed:
+        """The engine's speed, once the log of its steps shows it; raises ``EngineError``."""
+        end_s = time.monotonic() + _LOG_S
+        while True:
+            try:
+                return EngineSpeed.of(steplog.read(self._step_log), self.config.max_num_seqs)
+            except EngineError:
+                if time.monotonic() > end_s:
+                    raise
+            time.sleep(_LOG_POLL_S)
+
+    def _new_replay(
+        self,
+        engine: EngineProcess,
+        workload: Workload,
+        timeout_s: float,
+        on_event: Callable[[ReplayEvent], None] | None = None,
+    ) -> Replay:
         return Replay(
-            requests,
+            workload.requests,
             base_url=engine.base_url,
             model=engine.config.served_name,
-            slos={"profile": Slo()} if profiling else self.slos,
-            timeout_s=_PROFILE_TIMEOUT_S if profiling else self.config.timeout_s,
+            slos=workload.slos,
+            timeout_s=timeout_s,
             seed=self.config.seed,
-            on_event=None if profiling else self.on_event,
+            on_event=on_event,
             engine_death=engine.death,
         )
+
+
+def _others_since(began: CpuTimes | None, session: int) -> float | None:
+    ended = CpuTimes.now(session)
+    return ended.others_since(began) if began is not None and ended is not None else None

@@ -40,7 +40,8 @@ class PolicyRun:
     """All that one policy's engine process and its client saw.
 
     ``steps`` has one entry per engine iteration (``serving.steplog``); ``error`` says why the run
-    ended early, with the records gathered so far kept.
+    ended early, with the records gathered so far kept. ``other_cpu_share`` is what other
+    processes took of the machine meanwhile, where that can be seen.
     """
 
     policy: str
@@ -48,4 +49,5 @@ class PolicyRun:
     steps: tuple[StepRecord, ...] = field(default=())
     duration_s: float = 0.0
     fallbacks: int = 0
+    other_cpu_share: float | None = None
     error: str | None = None

@@ -3,12 +3,13 @@
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -16,10 +17,13 @@ from predictor.errors import EngineError
 from predictor.protocol import LengthPredictor
 from scheduler.registry import PolicyName
 from serving.bench.config import BenchConfig
-from serving.bench.forecast import forecasts
-from serving.bench.policy_run import PolicyTurn
-from serving.bench.progress import BenchProgress
+from serving.bench.forecast import Forecast, forecasts
+from serving.bench.machine_load import BUSY_SHARE
+from serving.bench.pace import Pace
+from serving.bench.policy_run import PolicyTurn, Workload
+from serving.bench.progress import BenchProgress, PolicyBar
 from serving.bench.records import PolicyRun
+from serving.bench.speed import EngineSpeed
 from serving.bench.workload import answer_limit, bench_requests, replay_requests, true_tokens
 from serving.engine import dtype
 from serving.models import prepare, resolve
@@ -34,7 +38,7 @@ from serving.train import ensure_predictor, token_counter
 from training.collected.known import Collected
 from training.workload import WorkloadRequest
 
-Document = dict[str, object]
+Document = dict[str, Any]
 
 
 def run_bench(config: BenchConfig, console: Console) -> None:
@@ -65,71 +69,116 @@ def run_bench(config: BenchConfig, console: Console) -> None:
             collected=config.own_lengths,
             console=console,
         )
-    runs: list[PolicyRun] = []
+    comparison = _Comparison(config, model, slo_config, requests, predictor, known, console)
     try:
-        _run_all(config, model, slo_config, requests, predictor, known, runs, console)
+        comparison.run()
     finally:
-        if runs:
-            _write(config, slo_config, runs, console)
-    if error := next((run.error for run in runs if run.error), None):
+        comparison.report()
+    if error := next((run.error for run in comparison.runs if run.error), None):
         raise EngineError(f"a run ended early, its records are kept in {config.output}: {error}")
 
 
-def _run_all(
-    config: BenchConfig,
-    model: str,
-    slo_config: SloConfig,
-    requests: Sequence[WorkloadRequest],
-    predictor: LengthPredictor | None,
-    known: Collected | None,
-    runs: list[PolicyRun],
-    console: Console,
-) -> None:
-    classes = ClassTable(slo_config)
-    slos = {each.slo_class: classes.get(each.slo_class).slo for each in requests}
-    folder = config.output.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with BenchProgress(console, len(requests)) as progress:
-        for name in config.policies:
-            policy = PolicyName.parse(name)
-            told = forecasts(
-                policy,
-                requests,
-                predictor,
-                limit=lambda request: answer_limit(config, request, known),
-                truth=lambda request: true_tokens(config, request, known),
-                llm=config.own_lengths,
-            )
-            bar = progress.begin(name)
-            turn = PolicyTurn(
-                config=config,
-                policy=policy,
-                model=model,
-                requests=replay_requests(config, policy, requests, told, classes, known),
-                slos=slos,
-                folder=folder,
-                on_phase=bar.phase,
-                on_event=bar.event,
-            )
-            try:
-                turn.run()
-            finally:
-                runs.append(turn.collect())
-                write_atomically(
-                    config.output, _json(result_document(_facts(config, slo_config), runs))
-                )
+@dataclass(slots=True)
+class _Comparison:
+    """One policy after the other; ``pace`` is settled on the first one's engine, for all."""
 
+    config: BenchConfig
+    model: str
+    slo_config: SloConfig
+    requests: Sequence[WorkloadRequest]
+    predictor: LengthPredictor | None
+    known: Collected | None
+    console: Console
+    runs: list[PolicyRun] = field(default_factory=list)
+    pace: Pace | None = None
 
-def _write(
-    config: BenchConfig, slo_config: SloConfig, runs: Sequence[PolicyRun], console: Console
-) -> None:
-    document = result_document(_facts(config, slo_config), runs)
-    report = config.output.with_name("report.html")
-    write_atomically(config.output, _json(document))
-    write_report(document, report)
-    print_tables(document, console)
-    console.print(f"result: {config.output}", highlight=False, soft_wrap=True)
-    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    def run(self) -> None:
+        self.config.output.parent.mkdir(parents=True, exist_ok=True)
+        with BenchProgress(self.console, len(self.requests)) as progress:
+            for name in self.config.policies:
+                self._turn(PolicyName.parse(name), progress.begin(name))
+
+    def report(self) -> None:
+        """Write and print all that was gathered."""
+        if not self.runs:
+            return
+        output = self.config.output
+        document = self._document()
+        report = output.with_name("report.html")
+        write_atomically(output, _json(document))
+        write_report(document, report)
+        print_tables(document, self.console)
+        self._warn_if_busy()
+        self._say(f"result: {output}")
+        self._say(f"report: {report}")
+
+    def _turn(self, policy: PolicyName, bar: PolicyBar) -> None:
+        config, known = self.config, self.known
+        told = forecasts(
+            policy,
+            self.requests,
+            self.predictor,
+            limit=lambda request: answer_limit(config, request, known),
+            truth=lambda request: true_tokens(config, request, known),
+            llm=config.own_lengths,
+        )
+        turn = PolicyTurn(
+            config=config,
+            policy=policy,
+            model=self.model,
+            workload=lambda measure: self._workload(policy, told, measure),
+            folder=config.output.parent,
+            on_phase=bar.phase,
+            on_event=bar.event,
+        )
+        try:
+            turn.run()
+        finally:
+            self.runs.append(turn.collect())
+            write_atomically(config.output, _json(self._document()))
+
+    def _workload(
+        self, policy: PolicyName, told: Sequence[Forecast], measure: Callable[[], EngineSpeed]
+    ) -> Workload:
+        if self.pace is None:
+            self._settle(measure)
+        requests, slo_config = self.requests, self.slo_config
+        if self.pace is not None:
+            requests = self.pace.arrivals(self.config, requests)
+            slo_config = self.pace.slo_config
+        classes = ClassTable(slo_config)
+        return Workload(
+            replay_requests(self.config, policy, requests, told, classes, self.known),
+            {each.slo_class: classes.get(each.slo_class).slo for each in requests},
+        )
+
+    def _settle(self, measure: Callable[[], EngineSpeed]) -> None:
+        """Only a relative load cannot do without the engine's speed."""
+        try:
+            speed = measure()
+        except EngineError:
+            if self.config.load is not None:
+                raise
+            return
+        self.pace = Pace.of(self.config, self.slo_config, speed, self.requests)
+        self._say(self.pace.summary())
+
+    def _warn_if_busy(self) -> None:
+        shares = {run.policy: run.other_cpu_share or 0.0 for run in self.runs}
+        busy = [f"{name} {share:.0%}" for name, share in shares.items() if share > BUSY_SHARE]
+        if busy:
+            self._say(
+                "the machine was busy: other processes took of its processors, during "
+                f"{', '.join(busy)}; on an idle machine figures are better and compare fairly"
+            )
+
+    def _document(self) -> Document:
+        facts = _facts(self.config, self.slo_config)
+        settled = {} if self.pace is None else self.pace.facts()
+        return result_document({**facts, **settled}, self.runs)
+
+    def _say(self, what: str) -> None:
+        self.console.print(what, highlight=False, soft_wrap=True)
 
 
 def _facts(config: BenchConfig, slo_config: SloConfig) -> Mapping[str, object]:

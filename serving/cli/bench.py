@@ -6,11 +6,15 @@ from typing import Annotated, cast
 import typer
 from rich.console import Console
 
-from serving.bench.config import BenchConfig, Lengths
+from serving.bench.config import DEFAULT_RATE, BenchConfig, Lengths
 
 _POLICIES = "Comma-separated policies; the suffix -oracle gives one the true lengths."
 _MODEL = "Known name, local folder or hub id."
-_RATE = "Requests per second; inf sends all at once."
+_RATE = "Requests per second; inf sends all at once. Default: 1.6."
+_LOAD = (
+    "In place of --request-rate: a multiple of what this engine carries, as measured at its start. "
+    "The built-in SLO targets then are multiples of its speed."
+)
 _BURSTINESS = "Gamma shape of the gaps between arrivals; 1 is Poisson, less is burstier."
 _LONGEST_PROMPT = "Leave conversations with longer prompts out."
 _LONGEST = "Leave conversations with longer recorded answers out."
@@ -35,7 +39,8 @@ def bench(
     policies: Annotated[str, typer.Option(help=_POLICIES)] = "fcfs,priority,slotwise",
     model: Annotated[str, typer.Option(help=_MODEL)] = "smollm2",
     num_prompts: Annotated[int, typer.Option(min=1, help="Requests to replay.")] = 160,
-    request_rate: Annotated[float, typer.Option(help=_RATE)] = 1.6,
+    request_rate: Annotated[float | None, typer.Option(help=_RATE)] = None,
+    load: Annotated[float | None, typer.Option(help=_LOAD)] = None,
     burstiness: Annotated[float, typer.Option(help=_BURSTINESS)] = 1.0,
     code_fraction: Annotated[float, typer.Option(help="Share of requests of class code.")] = 0.5,
     max_num_seqs: Annotated[int, typer.Option(min=1, help="Sequences run at once.")] = 16,
@@ -54,11 +59,14 @@ def bench(
     """Replay the same requests against one engine process per policy; report who met what."""
     if lengths not in ("recorded", "natural"):
         raise typer.BadParameter("give recorded or natural", param_hint="--lengths")
+    if request_rate is not None and load is not None:
+        raise typer.BadParameter("give --request-rate or --load, not both", param_hint="--load")
     config = BenchConfig(
         policies=tuple(name.strip() for name in policies.split(",") if name.strip()),
         model=model,
         num_prompts=num_prompts,
-        request_rate=request_rate,
+        request_rate=DEFAULT_RATE if request_rate is None else request_rate,
+        load=load,
         burstiness=burstiness,
         code_fraction=code_fraction,
         max_num_seqs=max_num_seqs,

@@ -43,6 +43,7 @@ def policy_figures(run: PolicyRun) -> Figures:
         **step_figures(run.steps),
         "fallbacks": run.fallbacks,
         "duration_s": run.duration_s,
+        "other_cpu_share": run.other_cpu_share,
         "error": run.error,
         "classes": {
             name: request_figures(records, duration_s=run.duration_s)

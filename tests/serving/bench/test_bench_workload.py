@@ -11,7 +11,7 @@ from scheduler.registry import PolicyName
 from scheduler.slo import Slo
 from serving.bench.config import BenchConfig
 from serving.bench.forecast import Forecast, forecasts
-from serving.bench.policy_run import PolicyTurn
+from serving.bench.policy_run import PolicyTurn, Workload
 from serving.bench.profile import profile_rounds, replay_of
 from serving.bench.replay import NATURAL_TEMPERATURE
 from serving.bench.run import _facts
@@ -152,8 +152,8 @@ def test_a_request_says_the_ordinary_limit_and_never_its_recorded_length(data_se
 
 def test_the_engine_is_told_to_end_outputs_at_recorded_lengths(data_set, tmp_path):
     turn = PolicyTurn(
-        config=config(data_set), policy=PolicyName.parse("fcfs"), model="m", requests=[], slos={},
-        folder=tmp_path, on_phase=print, on_event=print,
+        config=config(data_set), policy=PolicyName.parse("fcfs"), model="m",
+        workload=lambda _: Workload([], {}), folder=tmp_path, on_phase=print, on_event=print,
     )  # fmt: skip
     assert turn._engine_config().env["SLOTWISE_REPLAY_LENGTHS"] == "true"
 
