@@ -7,7 +7,7 @@ from math import isfinite
 from predictor.reading import SkippedItemError
 
 _DATE = re.compile(
-    r"(\d{4})[-/](\d\d?)[-/](\d\d?)[T\s]+(\d\d?):(\d\d):(\d\d)(?:[.,](\d+))?"
+    r"(\d{4})[-/](\d\d?)[-/](\d\d?)[T\s]+(\d\d?):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?"
     r"\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?",
     re.IGNORECASE,
 )
@@ -60,7 +60,7 @@ def as_tokens(value: object, what: str) -> int:
 
 
 def _nanoseconds(match: re.Match[str]) -> int:
-    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
     fraction, zone = match.groups()[6:]
     try:
         date = datetime(year, month, day, hour, minute, second, tzinfo=_zone(zone))

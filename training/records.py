@@ -90,7 +90,7 @@ class JsonRecords:
                 return begin
             try:
                 value, end = self._decoder.raw_decode(buffer, begin)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # not JSON, endless digits, too deep
                 if not last:
                     return position
                 self._pass(buffer, position, begin)

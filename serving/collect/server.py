@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from math import isfinite
 from typing import Any
 
 import httpx
@@ -29,6 +28,7 @@ _LEAST_ERROR = 300
 _LEAST_REFUSAL = 400
 _LEAST_FAULT = 500
 _SAID = 200
+_MOST_TOKENS = 1 << 40
 # A server that was never reached is given up after so many further tries.
 _FIRST_TRIES = 2
 # The longest pause between two tries, also where a server asks for a longer one.
@@ -160,7 +160,7 @@ def _usage(answer: httpx.Response) -> Usage:
     """The token counts of an answer; raises ``ValueError`` saying what it has instead."""
     try:
         document = answer.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"answers without JSON ({answer.text[:40]!r})") from error
     fields = document if isinstance(document, dict) else {}
     if "choices" in fields and _aborted(fields["choices"]):
@@ -183,7 +183,7 @@ def _aborted(choices: object) -> bool:
 def _count(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if isfinite(value) and value >= 0 else None
+    return int(value) if 0 <= value <= _MOST_TOKENS else None
 
 
 def _retry_after_s(answer: httpx.Response) -> float | None:
