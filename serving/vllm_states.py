@@ -86,12 +86,12 @@ class EngineStates:
         return bool(self._with_adapter)
 
     @property
-    def first_looks(self) -> Iterable[Request]:
+    def first_looks(self) -> list[Request]:
         """Blocked requests that go on as soon as vLLM looks at them; that takes no slot.
 
         It starts to fetch a KV cache, and ends a request whose grammar cannot be compiled.
         """
-        return self._first_looks.values()
+        return list(self._first_looks.values())
 
     def sync(self, request_id: str, *, complete: bool = False) -> None:
         """Bring one request's state up to date after a call that concerns it."""
