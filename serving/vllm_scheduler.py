@@ -19,7 +19,7 @@ from scheduler.blocked import Blocked
 from scheduler.decision import StepDecision
 from scheduler.driver import Driver
 from scheduler.latency import StepWork
-from scheduler.registry import create_policy
+from scheduler.registry import class_priorities_act, create_policy
 from scheduler.snapshot import Ints, Limits
 from scheduler.tracker import Arrival
 from scheduler.warmup import warm_up, warm_up_placement
@@ -38,7 +38,7 @@ from serving.vllm_releases import check, installed
 from serving.vllm_shedding import Shedding
 from serving.vllm_states import EngineStates
 from serving.vllm_timed import TimedScheduler
-from serving.xargs import decode
+from serving.xargs import Hints, decode
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class SlotwiseScheduler(TimedScheduler):
             self.waiting = PlannedRequestQueue()
         self._engine_token_budget: int = self.max_num_scheduled_tokens
         self._classes = ClassTable(load_slo_config(self.settings.slo_config))
+        self._class_priorities = class_priorities_act(self.settings.policy)
         self._priors = ClassPriors()
         # Of requests whose length says something about later ones: which prior it teaches.
         self._teaches: dict[str, str] = {}
@@ -212,12 +213,17 @@ class SlotwiseScheduler(TimedScheduler):
                 max_tokens=max_tokens,
                 slo=slo,
                 lengths=limits.condition(lengths),
-                priority=request.priority if hints.priority is None else hints.priority,
+                priority=self._priority(request, hints),
                 # What an earlier turn of the session has left in memory.
                 cached_tokens=min(request.num_computed_tokens, request.num_prompt_tokens),
             ),
             blocked=blocked,
         )
+
+    def _priority(self, request: Request, hints: Hints) -> int:
+        """The request's own, or its class's for the policy that orders by classes."""
+        stated = hints.priority if self._class_priorities else hints.own_priority
+        return int(request.priority) if stated is None else stated
 
     def _forget(self, request_id: str, *, complete: bool) -> None:
         name = self._teaches.pop(request_id, None)

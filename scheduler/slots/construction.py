@@ -32,6 +32,7 @@ def constructed(
     rank: Ints,
     *,
     overdue: int,
+    later: Ints,
     answers: Answers,
     newcomers: Newcomers,
     due: bool,
@@ -41,15 +42,15 @@ def constructed(
 
     Prompts that can be in time stand by deadline, as many as possible
     (:func:`scheduler.slots.due.by_due`); without ``due`` all stand as in ``rank``. Whoever is among
-    the first ``overdue`` there comes before them. The step is so large that the fewest promises
-    are lost, of those prompts, of the answers and of requests to come
-    (:func:`scheduler.slots.size.prompt_tokens`). A prompt that has begun sits out where one that
-    can still begin comes before it. Cost: 60 us with 16 running, and 0.1 us for each who waits
-    while a slot is free.
+    the first ``overdue`` there comes before them; ``later`` are waiting requests that must not
+    begin in this step. The step is so large that the fewest promises are lost, of those prompts, of
+    the answers and of requests to come (:func:`scheduler.slots.size.prompt_tokens`). A prompt that
+    has begun sits out where one that can still begin comes before it. Cost: 60 us with 16 running,
+    and 0.1 us for each who waits while a slot is free.
     """
     free = snapshot.limits.max_num_seqs - len(snapshot.running) + len(decision.preempt)
     prompts = prompts_of(snapshot, waiting=free > 0, token_s=answers.token_s, pace_s=answers.pace_s)
-    gone = np.concatenate((decision.preempt, decision.held))
+    gone = np.concatenate((decision.preempt, decision.held, later))
     order, first = _in_rank(prompts.handle, prompts.begun, rank, gone, free, overdue)
     limit = max(snapshot.limits.max_batched_tokens - int(answers.decodes), 1)
     kept = order[first:]
