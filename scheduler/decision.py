@@ -18,9 +18,11 @@ class Plan:
 
     ``order`` names every live request the planner looked at, first served first, running ones
     included; ``held`` are those of them who must wait for memory. The first ``overdue`` of the
-    order have waited too long and stand there for that alone. ``value`` is the planner's
-    own estimate of what the order is worth (its unit is the policy's) and ``seed_value`` that
-    of the best order it started from.
+    order have waited too long and stand there for that alone. ``silent`` are handles of streams
+    that have begun and were silent for long: they are served before all others, and the first
+    ``forced`` of them must have a slot now.
+    ``value`` is the planner's own estimate of what the order is worth (its unit is the policy's)
+    and ``seed_value`` that of the best order it started from.
     """
 
     version: int
@@ -28,6 +30,8 @@ class Plan:
     order: Ints
     held: Ints = field(default_factory=no_handles)
     overdue: int = 0
+    silent: Ints = field(default_factory=no_handles)
+    forced: int = 0
     value: float = 0.0
     seed_value: float = 0.0
     evaluations: int = 0

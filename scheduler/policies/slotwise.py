@@ -5,7 +5,6 @@ its slot up. What an order is worth (``scheduler.slots.walk``) counts each reque
 keep its promise under its predicted length distribution and what it has generated so far, the
 price that its slot-seconds have for requests still to come, and what a preemption costs.
 Whoever would make KV memory run out, by forecast, is held back (``scheduler.slots.memory``).
-A request begins before those of a higher priority number (``scheduler.slots.priority``).
 Between plans each step computes what loses the fewest promises (``scheduler.slots.construction``).
 """
 
@@ -23,10 +22,10 @@ from scheduler.slots.memory import held_back
 from scheduler.slots.newcomers import Arrivals, nobody
 from scheduler.slots.parts import SlotParts
 from scheduler.slots.price import SlotPrice
-from scheduler.slots.priority import by_priority, later_priorities
 from scheduler.slots.problem import SlotProblem
 from scheduler.slots.search import SlotSearch
 from scheduler.slots.seeds import seed_orders
+from scheduler.slots.silence import in_front, silent_streams, who_yields
 from scheduler.snapshot import Floats, Ints, Snapshot
 
 
@@ -65,10 +64,8 @@ class SlotwisePolicy:
             previous=no_handles() if previous is None else previous.order,
         )
         found = self._search.best(problem, terms, seeds, deadline_ns=deadline_ns)
-        order = by_priority(
-            found.order, _priority(snapshot), running=problem.running, slots=problem.slots
-        )
-        order, overdue = self._overdue_first(problem, order)
+        streams = silent_streams(snapshot, problem, self._config)
+        order, overdue = self._overdue_first(problem, in_front(streams.first, found.order))
         held = held_back(
             problem, order, kv_tokens=snapshot.limits.kv_tokens, risk=self._config.kv_risk
         )
@@ -76,8 +73,10 @@ class SlotwisePolicy:
             version=snapshot.version,
             made_at_s=snapshot.now_s,
             order=problem.handle[order],
-            held=problem.handle[held],
+            held=problem.handle[held[~np.isin(held, streams.first[: streams.forced])]],
             overdue=overdue,
+            silent=problem.handle[streams.first],
+            forced=streams.forced,
             value=found.value,
             seed_value=found.seed_value,
             evaluations=found.evaluations,
@@ -90,10 +89,10 @@ class SlotwisePolicy:
         16 running.
         """
         if plan is None:
-            waiting = snapshot.waiting
-            return StepDecision(order=waiting.handle[np.argsort(waiting.priority, kind="stable")])
+            return StepDecision(order=snapshot.waiting.handle)
         if self._placed is None or self._placed[0] is not plan:
-            self._placed = (plan, self._placement(snapshot, plan), rank_of(plan.order))
+            served = in_front(plan.silent, plan.order)
+            self._placed = (plan, self._placement(snapshot, plan, served), rank_of(served))
         _, decision, rank = self._placed
         if plan.made_at_s != snapshot.now_s:
             # Who had to give way is not sent away again when a slot is free after all.
@@ -105,19 +104,23 @@ class SlotwisePolicy:
             snapshot,
             decision,
             rank,
+            silent=len(plan.silent),
             overdue=plan.overdue if turn else 0,
-            later=later_priorities(snapshot.waiting, plan.held, plan.order[: plan.overdue]),
             answers=answers_of(snapshot, catch_up=self._config.catch_up),
             newcomers=self._newcomers,
             due=self._parts.due,
             config=self._config,
         )
 
-    def _placement(self, snapshot: Snapshot, plan: Plan) -> StepDecision:
-        """Who comes in, who has to go, who is held back."""
+    def _placement(self, snapshot: Snapshot, plan: Plan, served: Ints) -> StepDecision:
+        """Who comes in, who has to go, who is held back; ``served`` is everybody in order."""
         # Where memory is short a slot given up would not be taken: nobody is preempted.
         slots = len(plan.order) if len(plan.held) else snapshot.limits.max_num_seqs
-        order, preempt = _split(plan.order, snapshot.running.handle, slots)
+        order, preempt = _split(served, snapshot.running.handle, slots)
+        waits = order[: len(order) - len(preempt)]
+        forced = plan.silent[: plan.forced]
+        preempt = who_yields(snapshot, served, preempt, forced, self._config)
+        order = np.concatenate((waits, preempt))
         return StepDecision(order=order, preempt=preempt, held=plan.held)
 
     def _learn(self, snapshot: Snapshot, chance: Floats, cost_s: Floats) -> None:
@@ -144,11 +147,6 @@ class SlotwisePolicy:
         share = max(problem.slots // self._config.overdue_share, 1)
         oldest = overdue[np.argsort(-problem.waited_s[overdue], kind="stable")][:share]
         return np.concatenate([oldest, order[~np.isin(order, oldest)]]), len(oldest)
-
-
-def _priority(snapshot: Snapshot) -> Floats:
-    """float64[n], of the candidates in the order of the problem."""
-    return np.concatenate((snapshot.running.priority, snapshot.waiting.priority))
 
 
 @njit(cache=True)

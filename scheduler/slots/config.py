@@ -34,6 +34,8 @@ class SlotConfig:
     ``heat`` is the first temperature, multiplied by ``cooling`` every ``chunk`` moves.
     ``overdue_s`` is the ageing bound: a request that has waited longer is served oldest first
     in one slot, and one step, of ``overdue_share``, whatever it is worth: nothing waits for ever.
+    ``silence_s`` bounds how long a stream that has begun is silent, and nobody is preempted more
+    than ``most_preemptions`` times by choice (:mod:`scheduler.slots.silence`).
     """
 
     done_worth: float = 0.3
@@ -57,3 +59,4 @@ class SlotConfig:
     overdue_s: float = 300.0
     overdue_share: int = 8
     silence_s: float = SILENCE_S
+    most_preemptions: int = 2

@@ -31,8 +31,8 @@ def constructed(
     decision: StepDecision,
     rank: Ints,
     *,
+    silent: int,
     overdue: int,
-    later: Ints,
     answers: Answers,
     newcomers: Newcomers,
     due: bool,
@@ -41,17 +41,23 @@ def constructed(
     """Size the step and say whose prompts it computes.
 
     Prompts that can be in time stand by deadline, as many as possible
-    (:func:`scheduler.slots.due.by_due`); without ``due`` all stand as in ``rank``. Whoever is among
-    the first ``overdue`` there comes before them; ``later`` are waiting requests that must not
-    begin in this step. The step is so large that the fewest promises are lost, of those prompts, of
-    the answers and of requests to come (:func:`scheduler.slots.size.prompt_tokens`). A prompt that
-    has begun sits out where one that can still begin comes before it. Cost: 60 us with 16 running,
-    and 0.1 us for each who waits while a slot is free.
+    (:func:`scheduler.slots.due.by_due`); without ``due`` all stand as in ``rank``. The first
+    ``silent`` there come before them, and one of the next ``overdue``. The step is so large that
+    the fewest promises are lost, of those prompts, of the answers and of requests to come
+    (:func:`scheduler.slots.size.prompt_tokens`). A prompt that has begun sits out where one that
+    can still begin comes before it. Cost: 60 us with 16 running, and 0.1 us for each who waits
+    while a slot is free.
     """
     free = snapshot.limits.max_num_seqs - len(snapshot.running) + len(decision.preempt)
-    prompts = prompts_of(snapshot, waiting=free > 0, token_s=answers.token_s, pace_s=answers.pace_s)
-    gone = np.concatenate((decision.preempt, decision.held, later))
-    order, first = _in_rank(prompts.handle, prompts.begun, rank, gone, free, overdue)
+    prompts = prompts_of(
+        snapshot,
+        waiting=free > 0,
+        token_s=answers.token_s,
+        pace_s=answers.pace_s,
+        silence_s=config.silence_s,
+    )
+    gone = np.concatenate((decision.preempt, decision.held))
+    order, first, back = _in_rank(prompts.handle, prompts.begun, rank, gone, free, silent, overdue)
     limit = max(snapshot.limits.max_batched_tokens - int(answers.decodes), 1)
     kept = order[first:]
     if due:
@@ -66,6 +72,8 @@ def constructed(
             tokens_per_s=tokens_per_s,
         )
         kept = order[first:last]
+    # A stream that is silent for too long counts as a promise that is lost.
+    kept = np.concatenate((order[:back], kept))
     tokens = prompt_tokens(
         order,
         kept,
@@ -82,7 +90,7 @@ def constructed(
     if not len(order):
         # Good until somebody comes, who finds this much room in the next step.
         return replace(decision, token_budget=int(answers.decodes) + tokens)
-    out = _out(snapshot, prompts, order, tokens, kept=first + len(kept), free=free)
+    out = _out(snapshot, prompts, order, tokens, kept=first - back + len(kept), free=free)
     computed = engine_order(order, prompts.begun, out)
     begun = computed[computed < prompts.begun]
     return replace(
@@ -154,10 +162,11 @@ def _tokens_per_s(
 
 
 @njit(cache=True)
-def _in_rank(handle, begun, rank, gone, free, overdue):  # type: ignore[no-untyped-def]
+def _in_rank(handle, begun, rank, gone, free, silent, overdue):  # type: ignore[no-untyped-def]
     """Places of who could be computed: all that have begun, and as many others as find a slot.
 
-    And whether the first of them is among the first ``overdue`` of the plan.
+    And how many of them come before all others: the ``silent`` of the plan, and one of the next
+    ``overdue``; and how many of those are silent.
     """
     n, last = len(handle), len(rank)
     top = last
@@ -178,5 +187,8 @@ def _in_rank(handle, begun, rank, gone, free, overdue):  # type: ignore[no-untyp
         free -= i >= begun
         found[count] = i
         count += 1
-    first = 1 if count > 0 and key[found[0]] < overdue else 0
-    return found[:count], first
+    back = 0
+    while back < count and key[found[back]] < silent:
+        back += 1
+    aged = back < count and key[found[back]] < silent + overdue
+    return found[:count], back + aged, back

@@ -12,6 +12,7 @@ from scheduler.snapshot import Column, Floats, Ints, Snapshot
 _HANDLE, _ARRIVAL_S = int(Column.HANDLE), int(Column.ARRIVAL_S)
 _PROMPT_TOKENS, _PREFILL_LEFT = int(Column.PROMPT_TOKENS), int(Column.PREFILL_LEFT)
 _GENERATED, _FIRST_S = int(Column.GENERATED), int(Column.FIRST_TOKEN_S)
+_LAST_S = int(Column.LAST_TOKEN_S)
 _TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2E_S)
 
 
@@ -32,15 +33,22 @@ class Prompts(NamedTuple):
     answers: Ints
 
 
-def prompts_of(snapshot: Snapshot, *, waiting: bool, token_s: float, pace_s: float) -> Prompts:
+def prompts_of(
+    snapshot: Snapshot,
+    *,
+    waiting: bool,
+    token_s: float,
+    pace_s: float,
+    silence_s: float = np.inf,
+) -> Prompts:
     """Read a snapshot, without ``waiting`` the running alone.
 
     Between two tokens of an answer are ``token_s`` at best, and ``pace_s`` of late.
 
     A first token is due by TTFT. Of an end-to-end promise the tokens to come take their time: as
     many as are expected, or where that is too late the fewest that are likely. Whoever was
-    preempted in mid-answer has to be back while it can still catch up on its TPOT. Cost: 10 us,
-    and 60 ns for each request.
+    preempted in mid-answer has to be back while it can still catch up on its TPOT, and whatever its
+    SLO before it was silent for ``silence_s``. Cost: 10 us, and 60 ns for each request.
     """
     others = snapshot.waiting.values
     return Prompts(
@@ -51,12 +59,13 @@ def prompts_of(snapshot: Snapshot, *, waiting: bool, token_s: float, pace_s: flo
             snapshot.now_s,
             token_s,
             pace_s,
+            silence_s,
         )
     )
 
 
 @njit(cache=True)
-def _read(running, waiting, atoms, now_s, token_s, pace_s):  # type: ignore[no-untyped-def]
+def _read(running, waiting, atoms, now_s, token_s, pace_s, silence_s):  # type: ignore[no-untyped-def]
     size, n = running.shape[1], waiting.shape[1]
     handle, answers = np.empty(size + n, np.int64), np.empty(size, np.int64)
     left, cached, slack_s = np.empty(size + n), np.empty(size + n), np.empty(size + n)
@@ -72,6 +81,10 @@ def _read(running, waiting, atoms, now_s, token_s, pace_s):  # type: ignore[no-u
         handle[count], left[count] = number, max(request[_PREFILL_LEFT], 1.0)
         cached[count] = max(known - request[_PREFILL_LEFT], 0.0) if i < size else 0.0
         slack_s[count] = _slack_s(request, atoms[number], now_s, token_s, pace_s)
+        if request[_GENERATED] > 0.0 and not np.isnan(request[_LAST_S]):
+            # However late it is, one that was silent for too long is not given up.
+            left_s = max(request[_LAST_S] + silence_s - now_s, 0.0)
+            slack_s[count] = min(slack_s[count], left_s) if slack_s[count] >= 0.0 else left_s
         count += 1
     begun = size - decodes
     return begun, handle[:count], left[:count], cached[:count], slack_s[:count], answers[:decodes]

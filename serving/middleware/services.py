@@ -52,7 +52,6 @@ class Ticket:
                 slo=self.promise.slo,
                 lengths=self.lengths,
                 priority=self.promise.priority,
-                own_priority=self.promise.own_priority,
                 sheddable=self.sheddable,
             )
         )

@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         description="active; shadow decides and records, and serves in arrival order; off",
     )
     time_box_ms: float = Field(default=10.0, gt=0, description="longest a decision may take")
+    max_silence_ms: float = Field(
+        default=30_000.0,
+        gt=0,
+        description="longest that slotwise lets a stream be silent once it has begun",
+    )
     slo_config: Path | None = Field(
         default=None, description="file with the SLO classes; read anew when it changes"
     )

@@ -52,3 +52,11 @@ def test_an_unknown_policy_names_the_nearest():
         create_policy("slotwize")
     with pytest.raises(UnknownPolicyError, match="Known: fcfs"):
         create_policy("zzz")
+
+
+def test_the_bounds_of_a_driver_reach_the_policy():
+    policy = create_policy("slotwise", time_box_s=0.02, silence_s=7.0)
+    assert policy._config.time_box_most_s == pytest.approx(0.008)
+    assert policy._config.silence_s == 7.0
+    assert create_policy("anneal-paper", time_box_s=0.02).config.time_box_s == pytest.approx(0.008)
+    assert create_policy("slotwise", repeatable=True)._config.time_box_most_s == float("inf")

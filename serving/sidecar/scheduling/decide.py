@@ -8,7 +8,6 @@ from predictor.errors import SnapshotError
 from scheduler.placement.choice import Candidate
 from scheduler.placement.digest import Digest
 from scheduler.placement.fleet import Fleet
-from scheduler.registry import class_priorities_act
 from scheduler.slots.outcome import Outcome, outcome
 from scheduler.snapshot import Floats
 from scheduler.tracker import Arrival
@@ -48,7 +47,7 @@ class Decider:
         now_s = time.monotonic() if now_s is None else now_s
         policy = asked.policy or self.policy
         _check_names(asked)
-        known = Known(self.classes.table, self.priors, class_priorities_act(policy))
+        known = Known(self.classes.table, self.priors)
         views = [
             EngineView.of(instance, self.sessions.get(instance.name, policy), known, now_s)
             for instance in asked.instances

@@ -95,7 +95,7 @@ def test_whatever_lives_on_it_every_number_is_finite_and_none_below_zero(live, s
 
 
 def test_those_that_a_shortlist_left_out_live_as_well():
-    seen = replace(snapshot(running(), latency=ENGINE), left_out=7)
+    seen = replace(snapshot(running()), left_out=7)
     assert Digest.of(seen).values[Item.LIVE] == 8
 
 
