@@ -90,6 +90,14 @@ class PolicyName:
         return cls(full=name, base=base, oracle=oracle)
 
 
+def class_priorities_act(policy: str) -> bool:
+    """Whether a policy orders by the priorities of SLO classes, where a request states none.
+
+    Only ``priority`` does. The others know what each class wants by its SLO.
+    """
+    return PolicyName.parse(policy).rule == "priority"
+
+
 def policy_names() -> tuple[str, ...]:
     """All policies, without suffixes."""
     return (*_FACTORIES, *_PARTED)

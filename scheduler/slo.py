@@ -47,8 +47,8 @@ class Slo:
 class SloClass:
     """A named class of requests with a common promise.
 
-    ``priority`` follows vLLM: a lower number is served earlier. ``sheddable``: a request that waits
-    may be refused once nothing can keep its promise any more.
+    ``priority`` follows vLLM: under the policy ``priority`` a lower number is served earlier.
+    ``sheddable``: a request that waits may be refused once nothing can keep its promise any more.
     """
 
     name: str

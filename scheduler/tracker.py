@@ -1,16 +1,16 @@
 """Keeps the picture of one engine up to date by events, and hands out snapshots of it."""
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from predictor.distribution import LengthDistribution, stack
 from predictor.errors import SnapshotError
+from scheduler.blocked import Blocked
 from scheduler.latency import StepLatency
 from scheduler.lengths import fill_atoms
 from scheduler.slo import Slo
@@ -24,10 +24,8 @@ from scheduler.snapshot import (
     RequestTable,
     Snapshot,
 )
+from scheduler.tracker_kernels import compute, gather, put_out
 from scheduler.waiting import WaitingLine
-
-_PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
-_FIRST_S, _LAST_S = int(Column.FIRST_TOKEN_S), int(Column.LAST_TOKEN_S)
 
 # Bins kept per request: enough for a 64-bin forecast; finer ones are merged.
 LENGTH_BINS = 64
@@ -35,7 +33,10 @@ LENGTH_BINS = 64
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A request as the engine first sees it; ``arrival_s`` on the engine's monotonic clock."""
+    """A request as the engine first sees it; ``arrival_s`` on the engine's monotonic clock.
+
+    ``cached_tokens`` of the prompt are computed already: an earlier turn left them in memory.
+    """
 
     request_id: str
     arrival_s: float
@@ -45,14 +46,18 @@ class Arrival:
     lengths: LengthDistribution
     priority: int = 0
     class_index: int = 0
+    cached_tokens: int = 0
 
 
 class Tracker:
     """Live requests as columns of one growing pool; a snapshot costs two gathers at most.
 
-    Events: :meth:`arrived`, :meth:`scheduled`, :meth:`tokens`, :meth:`preempted`,
-    :meth:`finished` (also for aborts). Each is O(1) per request named, except the table of the
-    waiting, which is rebuilt lazily when one of them has changed.
+    Events: :meth:`arrived`, :meth:`scheduled`, :meth:`tokens`, :meth:`preempted`, :meth:`blocked`,
+    :meth:`unblocked`, :meth:`finished` (also for aborts). Each is O(1) per request named, except
+    the table of the waiting, which is rebuilt lazily when one of them has changed.
+
+    A live request waits, is blocked (it cannot be admitted) or runs. Snapshots hold no blocked
+    request, and no waiting one while :attr:`closed` is set.
     """
 
     def __init__(self, *, limits: Limits, capacity: int = 512) -> None:
@@ -66,6 +71,12 @@ class Tracker:
         self._ids: list[str | None] = [None] * capacity
         self._waiting = WaitingLine(capacity)
         self._running: dict[int, None] = {}
+        self._blocked: dict[int, Blocked] = {}
+        # Those of the blocked that never could be admitted: no policy knows that they arrived.
+        self._unannounced: set[int] = set()
+        self._closed: Blocked | None = None
+        # Requests of which the engine and this picture ever said different things.
+        self.disagreements = 0
         # Of all the waiting, until one of them changes.
         self._waiting_table: RequestTable | None = None
         self._version = 0
@@ -79,23 +90,50 @@ class Tracker:
 
     @property
     def limits(self) -> Limits:
-        """What the engine can hold."""
+        """What the engine can hold for the requests that take part."""
         return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        if limits != self._limits:
+            self._limits = limits
+            self._changed()
+
+    @property
+    def closed(self) -> Blocked | None:
+        """Why nobody at all can be admitted now."""
+        return self._closed
+
+    @closed.setter
+    def closed(self, reason: Blocked | None) -> None:
+        if reason is not self._closed:
+            self._closed = reason
+            self._changed()
 
     @property
     def version(self) -> int:
-        """Rises with each arrival, finish and preemption."""
+        """Rises with each change of who takes part: arrival, finish, preemption, admissibility."""
         return self._version
 
     @property
     def arrivals(self) -> int:
-        """How many requests ever arrived."""
+        """How many requests ever arrived; a blocked one counts from when it can be admitted."""
         return self._arrivals
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
+        """How many requests wait for a slot, blocked ones left out."""
         return len(self._waiting)
+
+    @property
+    def blocked_requests(self) -> int:
+        """How many requests wait and cannot be admitted, for a reason of their own."""
+        return len(self._blocked)
+
+    @property
+    def live(self) -> KeysView[str]:
+        """The ids of all requests that have not ended."""
+        return self._handles.keys()
 
     @property
     def running(self) -> int:
@@ -128,12 +166,36 @@ class Tracker:
             raise SnapshotError(f"handle {handles[found.index(None)]} names no live request")
         return cast("list[str]", found)
 
+    def live_ids(self, handles: Ints) -> list[str]:
+        """Return :meth:`request_ids` without those that have ended; never raises."""
+        found = [self.find(handle) for handle in handles.tolist()]
+        return [request_id for request_id in found if request_id is not None]
+
+    def runs(self, request_id: str) -> bool:
+        """Whether a live request holds a slot."""
+        return self._handles.get(request_id) in self._running
+
+    def reason(self, request_id: str) -> Blocked | None:
+        """Return why this very request is blocked, if it is."""
+        return self._blocked.get(self.handle(request_id))
+
+    def blocked_by_reason(self) -> dict[Blocked, int]:
+        """Return how many requests cannot be admitted, by reason."""
+        counts = Counter(self._blocked.copy().values())
+        if self._closed is not None:
+            counts[self._closed] += len(self._waiting)
+        return {reason: counts[reason] for reason in Blocked}
+
+    def admissible(self, request_id: str) -> bool:
+        """Whether a request waits and could be given a slot."""
+        return self._closed is None and self._handles.get(request_id, -1) in self._waiting
+
     def generated(self, request_id: str) -> int:
         """Return how many tokens of a live request came out so far."""
         return int(self._pool[Column.GENERATED, self.handle(request_id)])
 
-    def arrived(self, arrival: Arrival) -> int:
-        """Add a waiting request and return its handle."""
+    def arrived(self, arrival: Arrival, *, blocked: Blocked | None = None) -> int:
+        """Add a request that waits, or is blocked, and return its handle."""
         if arrival.request_id in self._handles:
             raise SnapshotError(f"request {arrival.request_id!r} arrived twice; ids must be unique")
         if not self._free:
@@ -142,10 +204,32 @@ class Tracker:
         self._write(handle, arrival)
         self._handles[arrival.request_id] = handle
         self._ids[handle] = arrival.request_id
+        if blocked is not None:
+            self._blocked[handle] = blocked
+            self._unannounced.add(handle)
+            return handle
         self._waiting.add(handle)
         self._arrivals += 1
         self._changed()
         return handle
+
+    def blocked(self, request_id: str, reason: Blocked) -> None:
+        """Take a waiting request out of the snapshots until it is :meth:`unblocked`."""
+        handle = self.handle(request_id)
+        if handle in self._running:
+            raise SnapshotError(f"request {request_id!r} runs: it cannot be blocked")
+        self._blocked[handle] = reason
+        if handle in self._waiting:
+            self._waiting.discard(handle)
+            self._changed()
+
+    def unblocked(self, request_id: str) -> None:
+        """Let a blocked request wait as any other; it is as old as it was."""
+        handle = self.handle(request_id)
+        if self._blocked.pop(handle, None) is not None:
+            self._waiting.add(handle)
+            self._announce(handle)
+            self._changed()
 
     def arrived_together(
         self, request_ids: Sequence[str], values: Floats, edges: Floats, cdf: Floats
@@ -179,14 +263,12 @@ class Tracker:
         return at
 
     def scheduled(self, tokens: Mapping[str, int]) -> None:
-        """Note how many tokens of each request the coming step computes; admits the waiting."""
+        """Note how many tokens of each request the coming step computes; admits the others."""
         handles = self._live(tokens)
         for handle in handles:
-            if handle in self._waiting:
-                self._waiting.discard(handle)
-                self._running[handle] = None
-                self._waiting_table = None
-        _compute(self._pool, _handles(handles), _handles(tokens.values()))
+            if handle not in self._running:
+                self._admit(handle)
+        compute(self._pool, _handles(handles), _handles(tokens.values()))
 
     def tokens(self, counts: Mapping[str, int], at_s: float) -> None:
         """Note how many output tokens of each request came out at ``at_s``."""
@@ -194,10 +276,10 @@ class Tracker:
         # An asynchronous engine may preempt a request whose token is under way: the token
         # counts, and has to be computed again with the others.
         for handle, count in zip(handles, counts.values(), strict=True):
-            if handle in self._waiting:
+            if handle not in self._running:
                 self._pool[Column.PREFILL_LEFT, handle] += count
                 self._waiting_table = None
-        _put_out(self._pool, _handles(handles), _handles(counts.values()), at_s)
+        put_out(self._pool, _handles(handles), _handles(counts.values()), at_s)
 
     def progressed(
         self,
@@ -218,6 +300,14 @@ class Tracker:
         self._pool[Column.GENERATED, handles] = generated
         self._pool[Column.FIRST_TOKEN_S, handles] = np.where(generated > 0, first_token_s, np.nan)
 
+    def set_prefill_left(self, request_id: str, tokens: int) -> None:
+        """Note how many tokens must be computed before the next one of a request comes out."""
+        handle = self.handle(request_id)
+        if self._pool[Column.PREFILL_LEFT, handle] != tokens:
+            self._pool[Column.PREFILL_LEFT, handle] = tokens
+            if handle in self._waiting:
+                self._waiting_table = None
+
     def preempted(self, request_id: str) -> None:
         """Move a running request back to the waiting; all its tokens must be computed again."""
         handle = self.handle(request_id)
@@ -235,12 +325,15 @@ class Tracker:
     def finished(self, request_id: str) -> None:
         """Forget a request that ended, whether it completed or was aborted."""
         handle = self.handle(request_id)
+        took_part = self._blocked.pop(handle, None) is None
+        self._unannounced.discard(handle)
         self._waiting.discard(handle)
         self._running.pop(handle, None)
         del self._handles[request_id]
         self._ids[handle] = None
         self._free.append(handle)
-        self._changed()
+        if took_part:
+            self._changed()
 
     def snapshot(
         self,
@@ -260,7 +353,7 @@ class Tracker:
             now_s=now_s,
             version=self._version,
             waiting=seen,
-            left_out=len(self._waiting) - len(seen),
+            left_out=0 if self._closed else len(self._waiting) - len(seen),
             running=self._table(_handles(self._running)),
             lengths=LengthTable(edges=self._edges, cdf=self._cdf, atoms=self._atoms),
             limits=self._limits,
@@ -269,7 +362,9 @@ class Tracker:
         )
 
     def waiting_handles(self) -> Ints:
-        """Handles of the waiting in arrival order."""
+        """Handles of those who wait and can be admitted, in arrival order."""
+        if self._closed is not None:
+            return np.empty(0, dtype=np.int64)
         return self._waiting.order(self._pool[Column.ARRIVAL_S])
 
     @property
@@ -297,6 +392,21 @@ class Tracker:
             self._waiting_table = self._table(self.waiting_handles())
         return self._waiting_table
 
+    def _admit(self, handle: int) -> None:
+        """Give a slot to a request that waits; if it was blocked, the engine knew better."""
+        self._waiting.discard(handle)
+        self._running[handle] = None
+        self._waiting_table = None
+        if self._blocked.pop(handle, None) is not None:
+            self._announce(handle)
+            self._changed()
+
+    def _announce(self, handle: int) -> None:
+        """Count an arrival when it takes part for the first time."""
+        if handle in self._unannounced:
+            self._unannounced.remove(handle)
+            self._arrivals += 1
+
     def _live(self, request_ids: Iterable[str]) -> list[int]:
         """Handles of live requests; 30 ns each."""
         handles = self._handles
@@ -306,7 +416,7 @@ class Tracker:
             raise _not_live(error.args[0]) from None
 
     def _table(self, handles: Ints) -> RequestTable:
-        values: Floats = _gather(self._pool, handles)
+        values: Floats = gather(self._pool, handles)
         values.flags.writeable = False
         return RequestTable(values)
 
@@ -341,32 +451,6 @@ def _handles(handles: Iterable[int]) -> Ints:
     return np.fromiter(handles, dtype=np.int64)
 
 
-# Compiled although numpy could do both: it would let go of the interpreter lock, and getting it
-# back from a busy I/O thread has cost a step up to 4 ms.
-@njit(cache=True)
-def _gather(pool, handles):  # type: ignore[no-untyped-def]
-    """The columns of ``handles``, float64[rows, n]."""
-    values = np.empty((pool.shape[0], len(handles)))
-    for column, handle in enumerate(handles):
-        values[:, column] = pool[:, handle]
-    return values
-
-
-@njit(cache=True)
-def _compute(pool, handles, tokens):  # type: ignore[no-untyped-def]
-    for i, handle in enumerate(handles):
-        pool[_PREFILL_LEFT, handle] = max(pool[_PREFILL_LEFT, handle] - tokens[i], 0.0)
-
-
-@njit(cache=True)
-def _put_out(pool, handles, counts, at_s):  # type: ignore[no-untyped-def]
-    for i, handle in enumerate(handles):
-        if pool[_GENERATED, handle] == 0.0:
-            pool[_FIRST_S, handle] = at_s
-        pool[_LAST_S, handle] = at_s
-        pool[_GENERATED, handle] += counts[i]
-
-
 def _column(handle: int, arrival: Arrival) -> list[float]:
     """One pool column, in the order of :class:`Column`."""
     slo = arrival.slo
@@ -374,7 +458,7 @@ def _column(handle: int, arrival: Arrival) -> list[float]:
         handle,
         arrival.arrival_s,
         arrival.prompt_tokens,
-        arrival.prompt_tokens,
+        arrival.prompt_tokens - arrival.cached_tokens,
         0,
         np.nan,
         np.inf if slo.ttft_s is None else slo.ttft_s,

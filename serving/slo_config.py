@@ -33,7 +33,9 @@ ClassName = Annotated[str, StringConstraints(strict=True, min_length=1)]
 
 
 class ClassTargets(BaseModel):
-    """Targets of one class in milliseconds; a lower ``priority`` is served earlier, as in vLLM.
+    """Targets of one class in milliseconds.
+
+    Under the policy ``priority`` a lower ``priority`` is served earlier, as in vLLM.
 
     A class without any target is allowed: its requests never count towards attainment. Requests of
     a ``sheddable`` class are refused while they wait once nothing can keep their promise any more.

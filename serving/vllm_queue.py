@@ -26,6 +26,13 @@ class PlannedRequestQueue(RequestQueue):  # type: ignore[misc]
         self._known: set[str] = set()
         self._order: Iterator[Request] = iter(())
         self._shortlisted = False
+        # Whom vLLM put back since the last `take_skipped`: it looked and could not admit them.
+        self._skipped: list[Request] = []
+
+    def take_skipped(self) -> list[Request]:
+        """Return, once, those whom a scan passed over."""
+        skipped, self._skipped = self._skipped, []
+        return skipped
 
     def arrange(
         self, order: Iterable[Request], held: Iterable[str], *, shortlisted: bool = False
@@ -68,9 +75,10 @@ class PlannedRequestQueue(RequestQueue):  # type: ignore[misc]
         self._next.appendleft(request)
 
     def prepend_requests(self, requests: Iterable[Request]) -> None:
-        """Put requests in front, in reverse order, as vLLM's FCFS queue does."""
+        """Put skipped requests in front, in reverse order, as vLLM's FCFS queue does."""
         for request in requests:
             self.prepend_request(request)
+            self._skipped.append(request)
 
     def remove_request(self, request: Request) -> None:
         """Remove one request."""

@@ -7,17 +7,19 @@ answer through seams vLLM has anyway: the order of ``self.waiting``, ``_preempt_
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import FinishReason
 from vllm.v1.request import Request, RequestStatus
 
+from scheduler.blocked import Blocked
 from scheduler.decision import StepDecision
 from scheduler.driver import Driver
 from scheduler.latency import StepWork
-from scheduler.registry import create_policy
+from scheduler.registry import class_priorities_act, create_policy
 from scheduler.snapshot import Ints, Limits
 from scheduler.tracker import Arrival
 from scheduler.warmup import warm_up, warm_up_placement
@@ -34,8 +36,9 @@ from serving.vllm_metrics import EngineMetrics
 from serving.vllm_queue import PlannedRequestQueue
 from serving.vllm_releases import check, installed
 from serving.vllm_shedding import Shedding
+from serving.vllm_states import EngineStates
 from serving.vllm_timed import TimedScheduler
-from serving.xargs import decode
+from serving.xargs import Hints, decode
 
 logger = logging.getLogger(__name__)
 
@@ -66,13 +69,14 @@ class SlotwiseScheduler(TimedScheduler):
             self.waiting = PlannedRequestQueue()
         self._engine_token_budget: int = self.max_num_scheduled_tokens
         self._classes = ClassTable(load_slo_config(self.settings.slo_config))
+        self._class_priorities = class_priorities_act(self.settings.policy)
         self._priors = ClassPriors()
         # Of requests whose length says something about later ones: which prior it teaches.
         self._teaches: dict[str, str] = {}
         self._applied: StepDecision | None = None
-        # Whether the last step was empty though somebody sat out.
+        # Whether the last step was empty though somebody was kept from running.
         self._stuck = False
-        self._sitting_out = False
+        self._restricted = False
         self._out: list[Request] = []
         warm_up(self.settings.policy)
         self.driver = Driver(
@@ -89,6 +93,9 @@ class SlotwiseScheduler(TimedScheduler):
             ),
             time_box_s=self.settings.time_box_ms / 1e3,
             background=True,
+        )
+        self.states = EngineStates(
+            self, self.driver.tracker, arrive=self._register, forget=self._forget
         )
         self._digests = self._new_digests()
         self.metrics = self._new_metrics()
@@ -115,43 +122,36 @@ class SlotwiseScheduler(TimedScheduler):
         self.driver.close()
 
     def add_request(self, request: Request) -> None:
-        """Take in a new request."""
+        """Take in a new request, or the next input of a session, or its end."""
         super().add_request(request)
         started_s = time.perf_counter()
-        self._register(request)
+        self.states.sync(request.request_id)
         self.own_s += time.perf_counter() - started_s
 
     def before_step(self) -> float:
         """Ask the policy and apply its decision; returns the seconds it took."""
         started_s = time.perf_counter()
-        if self.settings.mode == "active":
+        active = self.settings.mode == "active"
+        self.states.look()
+        if active:
             self._shed()
-        if self.requests:
+        if self.states.paused:
+            self._stand_aside()
+        elif self.requests:
             free = self._kv_tokens(self.kv_cache_manager.block_pool.get_num_free_blocks())
             now_s = time.monotonic()
             decision = self.driver.decide(now_s=now_s, kv_tokens_free=free)
             if self._digests is not None:
                 self._digests.look(self.driver, now_s=now_s, kv_tokens_free=free)
-            if self.settings.mode == "active":
+            if active:
                 self._apply(decision)
             else:
                 self._note(decision)
         return time.perf_counter() - started_s
 
-    def after_schedule(self, output: SchedulerOutput) -> None:
+    def after_schedule(self, output: SchedulerOutput, prefills: Sequence[str]) -> None:
         """Report what the step computes."""
-        tokens, tracker = dict(output.num_scheduled_tokens), self.driver.tracker
-        for request_id in tokens:
-            if request_id not in tracker:  # a streaming session that goes on after a pause
-                self._register(self.requests[request_id])
-        # What a request found in the prefix cache when it was admitted needs no computing.
-        for new in output.scheduled_new_reqs:
-            tokens[new.req_id] += new.num_computed_tokens
-        others = output.scheduled_cached_reqs
-        for request_id, computed in zip(others.req_ids, others.num_computed_tokens, strict=True):
-            if request_id in others.resumed_req_ids:
-                tokens[request_id] += computed
-        tracker.scheduled(tokens)
+        self.states.scheduled(output, prefills)
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any
@@ -171,7 +171,7 @@ class SlotwiseScheduler(TimedScheduler):
         for output in live:
             if output.finish_reason is not None:
                 complete = output.finish_reason not in _BROKEN_OFF
-                self._forget(output.request_id, complete=complete)
+                self.states.ended(output.request_id, complete=complete)
         self.own_s += time.perf_counter() - started_s
         return outputs
 
@@ -185,20 +185,16 @@ class SlotwiseScheduler(TimedScheduler):
         """End requests from outside (a client that went away) and forget them."""
         ended: list[Request] = super().finish_requests(request_ids, finished_status)
         for request in ended:
-            if request.request_id in self.driver.tracker:
-                # At a stop string vLLM's server ends the request by an abort, too.
-                stopped = bool(request.sampling_params and request.sampling_params.stop)
-                self._forget(request.request_id, complete=stopped)
+            # At a stop string vLLM's server ends the request by an abort, too.
+            stopped = bool(request.sampling_params and request.sampling_params.stop)
+            self.states.sync(request.request_id, complete=stopped)
         return ended
 
     def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super()._preempt_request(request, *args, **kwargs)
-        if request.request_id in self.driver.tracker:
-            self.driver.tracker.preempted(request.request_id)
+        self.states.sync(request.request_id)
 
-    def _register(self, request: Request) -> None:
-        if request.request_id in self.driver.tracker:
-            return
+    def _register(self, request: Request, blocked: Blocked | None) -> None:
         params = request.sampling_params
         hints = decode(params.extra_args if params is not None else None)
         slo_class, slo = self._classes.resolve(hints.slo_class, whole=hints.slo)
@@ -221,9 +217,17 @@ class SlotwiseScheduler(TimedScheduler):
                 max_tokens=max_tokens,
                 slo=slo,
                 lengths=limits.condition(lengths),
-                priority=request.priority if hints.priority is None else hints.priority,
-            )
+                priority=self._priority(request, hints),
+                # What an earlier turn of the session has left in memory.
+                cached_tokens=min(request.num_computed_tokens, request.num_prompt_tokens),
+            ),
+            blocked=blocked,
         )
+
+    def _priority(self, request: Request, hints: Hints) -> int:
+        """The request's own, or its class's for the policy that orders by classes."""
+        stated = hints.priority if self._class_priorities else hints.own_priority
+        return int(request.priority) if stated is None else stated
 
     def _forget(self, request_id: str, *, complete: bool) -> None:
         name = self._teaches.pop(request_id, None)
@@ -261,7 +265,7 @@ class SlotwiseScheduler(TimedScheduler):
         """Keep what would have been done; vLLM does what it does."""
         if self._shadow is None or decision is self._applied:
             return
-        self._applied, ids = decision, self.driver.tracker.request_ids
+        self._applied, ids = decision, self.driver.tracker.live_ids
         self._shadow.add(
             ShadowDecision(
                 at_s=time.time(),
@@ -273,51 +277,102 @@ class SlotwiseScheduler(TimedScheduler):
             )
         )
 
+    def _stand_aside(self) -> None:
+        """Leave everything to vLLM while an operator has paused it, or lets it drain."""
+        self.max_num_scheduled_tokens = self._engine_token_budget
+        self._applied, self._restricted = None, False
+        self._out.clear()
+
     def _apply(self, decision: StepDecision) -> None:
-        preempt = [self._request(handle) for handle in decision.preempt.tolist()]
-        for request in preempt:
-            self.running.remove(request)
-            self._preempt_request(request, time.monotonic())
-        budget = decision.token_budget
-        limit = self._engine_token_budget
-        self.max_num_scheduled_tokens: int = limit if budget is None else min(budget, limit)
+        if self.driver.tracker.closed is None:
+            self._preempt(decision.preempt)
         self._arrange(decision)
         if decision.running is not None and decision is not self._applied:
             self._reorder(decision.running)
         if decision is not self._applied:
-            held = (self._request(handle) for handle in decision.held.tolist())
-            self._out = [each for each in held if each.status == RequestStatus.RUNNING]
-        self._sit_out()
+            self._out = self._running_among(decision.held)
+        sit_out = [] if self._stuck else self._sit_out()
+        self.max_num_scheduled_tokens = (
+            self._engine_token_budget if self._stuck else self._token_budget(decision, sit_out)
+        )
+        self._restricted = bool(sit_out) or (
+            self.max_num_scheduled_tokens < self._engine_token_budget
+        )
         self._applied = decision
+
+    def _preempt(self, handles: Ints) -> None:
+        for request in self._running_among(handles):
+            self.running.remove(request)
+            self._preempt_request(request, time.monotonic())
 
     def _reorder(self, handles: Ints) -> None:
         """Put the running in order; those not named come last, as they stood."""
-        ids = self.driver.tracker.request_ids(handles)
+        ids = self.driver.tracker.live_ids(handles)
         rank = {request_id: place for place, request_id in enumerate(ids)}
         self.running.sort(key=lambda request: rank.get(request.request_id, len(rank)))
 
-    def _sit_out(self) -> None:
+    def _sit_out(self) -> list[Request]:
         """Keep held running requests out of the coming step; what vLLM does to pace decodes.
 
-        Unless nobody else could run in the step before.
+        Whoever has an adapter takes part while others with one wait: vLLM counts the adapters of
+        a step, and of those who sat out there might be more in the next than it can load.
         """
-        self._sitting_out = bool(self._out) and not self._stuck
-        if self._sitting_out:
-            for request in self._out:
-                # `schedule()` counts one up and leaves out whoever is due later.
-                request.next_decode_eligible_step = self.current_step + 2
+        out = self._out
+        if self.states.adapters_wait:
+            out = [request for request in out if not request.lora_request]
+        for request in out:
+            # `schedule()` counts one up and leaves out whoever is due later.
+            request.next_decode_eligible_step = self.current_step + 2
+        return out
+
+    def _token_budget(self, decision: StepDecision, sit_out: Sequence[Request]) -> int:
+        """The tokens of the coming step, the queue being arranged."""
+        budget, limit = decision.token_budget, self._engine_token_budget
+        if budget is None:
+            return limit
+        if self.num_spec_tokens:
+            budget += sum(len(request.spec_token_ids) for request in self.running)
+        if not self.scheduler_config.enable_chunked_prefill:
+            budget = self._whole_prompt_budget(budget, sit_out)
+        return max(min(budget, limit), 1)
+
+    def _whole_prompt_budget(self, budget: int, sit_out: Sequence[Request]) -> int:
+        """Return a budget that has room for all of the next prompt if it has for a part of it.
+
+        With chunked prefill off vLLM begins no prompt, and looks at none behind it, that does not
+        fit into the step as a whole.
+        """
+        queue = self.kv_holding_waiting if self._block_holders_wait() else self.waiting
+        if not queue or len(self.running) >= self.max_num_running_reqs:
+            return budget
+        out = {request.request_id for request in sit_out}
+        decodes = sum(
+            request.num_tokens_with_spec
+            + request.num_output_placeholders
+            - request.num_computed_tokens
+            for request in self.running
+            if request.request_id not in out
+        )
+        if budget <= decodes:
+            return budget
+        first = queue.peek_request()
+        return max(budget, int(decodes + first.num_tokens - first.num_computed_tokens))
+
+    def _block_holders_wait(self) -> bool:
+        """Whether vLLM has requests that it admits before all others (from 0.31 on)."""
+        return bool(getattr(self, "kv_holding_waiting", ()))
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Schedule a step; a policy whose choice cannot run is overruled in the next."""
         output = super().schedule(*args, **kwargs)
-        self._stuck = self._sitting_out and not output.total_num_scheduled_tokens
+        self._stuck = self._restricted and not output.total_num_scheduled_tokens
         return output
 
     def _arrange(self, decision: StepDecision) -> None:
         """Put the waiting in the decided order; who was preempted now sits out this step."""
-        ids = self.driver.tracker.request_ids
+        ids = self.driver.tracker.live_ids
         self.waiting.arrange(
-            self._in_order(decision.order),
+            chain(self.states.first_looks, self._in_order(decision.order)),
             [*ids(decision.held), *ids(decision.preempt)],
             shortlisted=decision.shortlisted,
         )
@@ -329,12 +384,15 @@ class SlotwiseScheduler(TimedScheduler):
         """
         for start in range(0, len(order), _PIECE):
             for handle in order[start : start + _PIECE].tolist():
-                request_id = self.driver.tracker.find(handle)
-                if request_id is not None:
-                    yield self.requests[request_id]
+                request = self.requests.get(self.driver.tracker.find(handle))
+                if request is not None:
+                    yield request
 
-    def _request(self, handle: int) -> Request:
-        return self.requests[self.driver.tracker.request_id(handle)]
+    def _running_among(self, handles: Ints) -> list[Request]:
+        """Those of them that hold a slot; a policy may name whoever it likes."""
+        ids = self.driver.tracker.live_ids(handles)
+        found = [self.requests.get(request_id) for request_id in ids]
+        return [each for each in found if each and each.status == RequestStatus.RUNNING]
 
     def _kv_tokens(self, blocks: int) -> int:
         return int(blocks) * int(self.block_size)

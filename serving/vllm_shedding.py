@@ -63,7 +63,8 @@ class Shedding:
         return [request_id for request_id in ids if request_id in self._sheddable]
 
     def _newcomers(self, tracker: Tracker) -> Ints:
-        handles = [tracker.handle(name) for name in self._fresh if name in self._sheddable]
+        fresh = [name for name in self._fresh if name in self._sheddable]
+        handles = [tracker.handle(name) for name in fresh if tracker.admissible(name)]
         self._fresh.clear()
         return np.array(handles, dtype=np.int64)
 

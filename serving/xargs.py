@@ -17,6 +17,7 @@ CLASS_KEY = "slotwise_class"
 SLO_KEY = "slotwise_slo_s"
 LENGTHS_KEY = "slotwise_lengths"
 PRIORITY_KEY = "slotwise_priority"
+OWN_PRIORITY_KEY = "slotwise_own_priority"
 SHEDDABLE_KEY = "slotwise_sheddable"
 PREFIX = "slotwise_"
 
@@ -37,7 +38,10 @@ LARGEST_PRIORITY = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What a request said of itself; ``invalid`` counts the values that had to be dropped."""
+    """What a request said of itself; ``invalid`` counts the values that had to be dropped.
+
+    ``own_priority`` is what the client stated, ``priority`` that or else its class's.
+    """
 
     slo_class: str | None = None
     slo: Slo | None = None
@@ -45,6 +49,7 @@ class Hints:
     priority: int | None = None
     sheddable: bool = False
     invalid: int = 0
+    own_priority: int | None = None
 
 
 def encode(
@@ -53,9 +58,10 @@ def encode(
     slo: Slo | None = None,
     lengths: LengthDistribution | None = None,
     priority: int | None = None,
+    own_priority: int | None = None,
     sheddable: bool = False,
 ) -> dict[str, XargValue]:
-    """Return the ``vllm_xargs`` entries for one request; ``priority`` as in vLLM."""
+    """Return the ``vllm_xargs`` entries for one request; priorities as in vLLM."""
     xargs: dict[str, XargValue] = {CLASS_KEY: slo_class}
     if slo is not None:
         targets = (slo.ttft_s, slo.tpot_s, slo.e2e_s)
@@ -64,6 +70,8 @@ def encode(
         xargs[LENGTHS_KEY] = lengths.to_floats()
     if priority is not None:
         xargs[PRIORITY_KEY] = priority
+    if own_priority is not None:
+        xargs[OWN_PRIORITY_KEY] = own_priority
     if sheddable:
         xargs[SHEDDABLE_KEY] = 1
     return xargs
@@ -81,8 +89,9 @@ def decode(extra_args: Mapping[str, object] | None) -> Hints:
     lengths, bad_lengths = _lengths(extra_args.get(LENGTHS_KEY))
     priority, bad_priority = _whole(extra_args.get(PRIORITY_KEY))
     sheddable, bad_sheddable = _whole(extra_args.get(SHEDDABLE_KEY))
-    invalid += bad_slo + bad_lengths + bad_priority + bad_sheddable
-    return Hints(slo_class, slo, lengths, priority, sheddable == 1, invalid)
+    own_priority, bad_own = _whole(extra_args.get(OWN_PRIORITY_KEY))
+    invalid += bad_slo + bad_lengths + bad_priority + bad_sheddable + bad_own
+    return Hints(slo_class, slo, lengths, priority, sheddable == 1, invalid, own_priority)
 
 
 def replay_tokens(extra_args: Mapping[str, object] | None) -> int | None:

@@ -56,7 +56,7 @@ def _value(record: Mapping[str, object], names: Sequence[str]) -> object:
 
 
 def _samples(sizes: object) -> tuple[int, ...]:
-    """Of words or a list; an answer of no token counts as one."""
+    """Of words or a list; a length of 0 counts as 1."""
     if isinstance(sizes, str):
         sizes = sizes.translate(_BRACKETS).split()
     listed = sizes if isinstance(sizes, list) else [sizes]

@@ -1,7 +1,7 @@
-"""MLflow as a neighbour: whether it is there, and its faults as errors of ours.
+"""Access to MLflow with bounded waits and errors of our own tree.
 
-MLflow asks a server or a database that is away again and again for minutes; here it is looked at
-first, for seconds. Whatever it raises names ``MLFLOW_TRACKING_URI`` and a way out.
+MLflow retries an unreachable server or database for minutes. This module connects to it once,
+within seconds, before MLflow does. Every error names ``MLFLOW_TRACKING_URI`` and a remedy.
 """
 
 import os
@@ -20,15 +20,15 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 
 _WITHIN_S = 5.0
 _HTTP = ("http", "https")
-# What a connection is told of its patience, by the kind of database.
-_PATIENCE = {"postgresql": "connect_timeout", "mysql": "connect_timeout", "sqlite": "timeout"}
-# MLflow's own patience adds up to minutes; a user's setting wins.
+# The name of the connection time-out, by kind of database.
+_TIMEOUT_NAMES = {"postgresql": "connect_timeout", "mysql": "connect_timeout", "sqlite": "timeout"}
+# MLflow's defaults add up to minutes; a user's setting wins.
 _BOUNDS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-_DATABASES = (*_PATIENCE, "mssql")
+_DATABASES = (*_TIMEOUT_NAMES, "mssql")
 # What MLflow's refusal of a folder names.
 _FILE_STORE = "MLFLOW_ALLOW_FILE_STORE"
 _LEAST_FAULT = 500
@@ -37,13 +37,13 @@ _SAID = 300
 
 
 class MlflowAccess:
-    """An MLflow client all of whose faults are ``RegistryError``."""
+    """An MLflow client whose every error is a ``RegistryError``."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
         if find_spec("mlflow") is None:
             raise RegistryError("the registry needs MLflow: pip install 'slotwise[mlflow]'")
-        _look(uri)
+        _probe(uri)
         self._client = self._guarded(lambda: _client(uri))()
 
     def __getattr__(self, name: str) -> Any:
@@ -51,7 +51,7 @@ class MlflowAccess:
         return self._guarded(found) if callable(found) else found
 
     def check_writable(self) -> None:
-        """Raise ``RegistryError`` where a run could not be written later."""
+        """Raise ``RegistryError`` if a run could not be written."""
         if _scheme(self._uri) == "sqlite" and (path := _sqlite_file(self._uri)) is not None:
             _begin(self._uri, path)
         self.search_experiments(max_results=1)
@@ -61,7 +61,7 @@ class MlflowAccess:
             with _bounded():
                 try:
                     return ask(*arguments, **named)
-                # MLflow's stores are plug-ins on drivers of others: they raise what they like.
+                # MLflow's stores are plug-ins over third-party drivers, whose errors share no base.
                 except Exception as error:
                     raise fault(self._uri, error) from error
 
@@ -69,9 +69,9 @@ class MlflowAccess:
 
 
 def check_setting() -> None:
-    """Raise ``RegistryError`` where the variable names what MLflow takes nowhere; asks nobody.
+    """Raise ``RegistryError`` for a value that can never work, without any connection.
 
-    A server or a database that is away may come yet: that is seen by those who ask it.
+    An unreachable server or database is no such value: it may start later.
     """
     uri = os.environ.get(VARIABLE)
     if uri and _scheme(uri).partition("+")[0] not in (*_HTTP, *_DATABASES):
@@ -85,7 +85,7 @@ def _client(uri: str) -> Any:
 
 
 def fault(uri: str, error: object) -> RegistryError:
-    """The error of ours for what MLflow, or somebody it needs, said."""
+    """Our error for a fault of MLflow or of what it connects to."""
     if _FILE_STORE in str(error):
         return RegistryError(
             f"{VARIABLE} {uri}: this release of MLflow keeps no registry in a folder; "
@@ -100,38 +100,38 @@ def shown_uri(uri: str) -> str:
     return _SECRET.sub("***@", uri)
 
 
-def _look(uri: str) -> None:
-    """Raise ``RegistryError`` where a server or database does not answer within seconds."""
+def _probe(uri: str) -> None:
+    """Raise ``RegistryError`` unless the server or database responds within seconds."""
     try:
         scheme = _scheme(uri)
         if scheme in _HTTP:
-            _look_at_server(uri)
+            _probe_server(uri)
         elif scheme.partition("+")[0] in _DATABASES:
-            _look_at_database(uri)
+            _probe_database(uri)
     except RegistryError:
         raise
-    # Drivers of databases have errors of their own, which share no base.
+    # Database drivers have errors of their own, which share no base.
     except Exception as error:
         raise fault(uri, error) from error
 
 
-def _look_at_server(uri: str) -> None:
-    # Whether its certificate is to be trusted is MLflow's business: no secret is sent here.
-    health = f"{uri.rstrip('/')}/health"
-    answer = httpx.get(health, timeout=_WITHIN_S, verify=False, follow_redirects=True)
-    if answer.status_code >= _LEAST_FAULT:
-        raise fault(uri, f"answers HTTP {answer.status_code}")
+def _probe_server(uri: str) -> None:
+    # MLflow verifies the certificate itself; this request carries no secret.
+    health = httpx.URL(f"{uri.rstrip('/')}/health").copy_with(userinfo=b"")
+    response = httpx.get(health, timeout=_WITHIN_S, verify=False, follow_redirects=True)
+    if response.status_code >= _LEAST_FAULT:
+        raise fault(uri, f"responds with HTTP {response.status_code}")
 
 
-def _look_at_database(uri: str) -> None:
+def _probe_database(uri: str) -> None:
     from sqlalchemy import create_engine  # noqa: PLC0415 - comes with MLflow
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
     kind = _scheme(uri).partition("+")[0]
     if kind == "sqlite" and (path := _sqlite_file(uri)) is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    patience = {_PATIENCE[kind]: int(_WITHIN_S)} if kind in _PATIENCE else {}
-    engine = create_engine(uri, poolclass=NullPool, connect_args=patience)
+    timeout = {_TIMEOUT_NAMES[kind]: int(_WITHIN_S)} if kind in _TIMEOUT_NAMES else {}
+    engine = create_engine(uri, poolclass=NullPool, connect_args=timeout)
     with engine.connect() as connection:
         connection.exec_driver_sql("SELECT 1")
 
@@ -166,7 +166,7 @@ def _remedy(uri: str) -> str:
     if _scheme(uri) in _HTTP:
         return (
             "start that server, set another one or sqlite:///FILE.db, or give "
-            "MLFLOW_TRACKING_TOKEN (or _USERNAME and _PASSWORD) where it wants to know who asks"
+            "MLFLOW_TRACKING_TOKEN (or _USERNAME and _PASSWORD) if it requires authentication"
         )
     return f"check that it is there and can be written, or set {VARIABLE}=sqlite:///FILE.db"
 
@@ -179,7 +179,7 @@ def _line(error: object) -> str:
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """Bound MLflow's patience and output, which only the environment does."""
+    """Bound MLflow's retries and output, which only the environment controls."""
     ours = {name: value for name, value in _BOUNDS.items() if name not in os.environ}
     os.environ.update(ours)
     try:

@@ -21,7 +21,7 @@ _IDS = ("prompt_id", "id", "custom_id", "uuid")
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 # Where batches keep the request itself: OpenAI's and Anthropic's.
 _BODIES = ("body", "params")
-# No model answers longer: a larger limit is none.
+# No model writes more: a larger limit is none.
 _MOST_TOKENS = 1 << 31
 
 
@@ -78,7 +78,7 @@ def _text(body: Mapping[str, object]) -> str:
         if isinstance(value, list) and value:
             return _listed(value)
     try:
-        return _asked(turns_of(body))
+        return _user_text(turns_of(body))
     except SkippedItemError as error:
         raise SkippedItemError("names no prompt", dict(body)) from error
 
@@ -89,15 +89,15 @@ def _listed(prompt: Sequence[object]) -> str:
         raise SkippedItemError("a prompt of token ids")
     if any(isinstance(each, Mapping) and "role" in each for each in prompt):
         messages = [each for each in prompt if isinstance(each, Mapping) and "role" in each]
-        return _asked(turns_of({"messages": messages}))
+        return _user_text(turns_of({"messages": messages}))
     text = text_of(list(prompt))
     if text is None or sum(isinstance(each, str) for each in prompt) > 1:
         raise SkippedItemError("several prompts in one, or none", list(prompt))
     return text
 
 
-def _asked(turns: Sequence[Turn]) -> str:
-    """The last thing a person said; of a conversation that was answered the first."""
+def _user_text(turns: Sequence[Turn]) -> str:
+    """The last user turn of a request, the first one of a recorded conversation."""
     spoken = [turn for turn in turns if turn.role != "other"]
     asked = [turn.text for turn in spoken if turn.role == "human"]
     if not asked:

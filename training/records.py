@@ -1,7 +1,7 @@
-"""The records of a file, whichever way it holds them: CSV, JSON lines or a JSON array.
+"""Reads the records of CSV files, JSON lines and JSON arrays.
 
-Each comes with its place in the file. One that cannot be decoded comes as the reason why, and the
-reader goes on behind it.
+Each record comes with its place in the file. A record that cannot be decoded comes as the reason,
+and reading resumes at the next one.
 """
 
 import codecs
@@ -81,7 +81,7 @@ class JsonRecords:
             yield self._wanted
 
     def _complete(self, buffer: str, *, last: bool) -> Generator[Placed, None, int]:
-        """The values that end inside ``buffer``; returns where the first other one begins."""
+        """Yield the values that end inside ``buffer``; return where the next one begins."""
         position = 0
         while True:
             begin = _end(_SEPARATORS, buffer, position)
@@ -113,7 +113,7 @@ class JsonRecords:
     def _broken(
         self, buffer: str, begin: int, error: Exception
     ) -> tuple[SkippedItemError | None, int]:
-        """What cannot be decoded, and where the next record begins; nothing for a cut end."""
+        """The reason for an undecodable record and the next start; no reason for a cut end."""
         following = self._next_start(buffer, begin + 1)
         if following is None and _cut(buffer, error):
             self.cut_end = True
@@ -128,7 +128,7 @@ class JsonRecords:
         return min(found, default=None)
 
     def _learn(self, value: object) -> None:
-        """Records mostly begin with the same key: by that the next one is found."""
+        """Remember the first key: it marks the next record after a broken one."""
         if self._start is None and isinstance(value, dict) and value:
             key = json.dumps(next(iter(value)), ensure_ascii=False)
             self._start = re.compile(r"\{\s*" + re.escape(key) + r"\s*:")
@@ -190,7 +190,7 @@ def _table(file: Path, what: str) -> Iterator[Placed]:
 def _rows(
     lines: Iterable[tuple[int, str]], delimiter: str, width: int
 ) -> Iterator[tuple[str, list[str]]]:
-    """A stray quote joins lines that are rows of their own: those are taken one by one."""
+    """The rows of a table; lines that a stray quote joins are split again."""
     taken: list[tuple[int, str]] = []
 
     def tapped() -> Iterator[str]:
@@ -215,7 +215,7 @@ def _rows(
 
 
 def _alone(line: str, delimiter: str) -> list[str]:
-    """The fields of one line; without quotes where a field is longer than quoted ones may be."""
+    """The fields of one line; split without quotes if the csv module refuses it."""
     try:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:

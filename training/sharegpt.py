@@ -69,18 +69,18 @@ def read_sharegpt(path: Path | None = None) -> ShareGpt:
 
 
 def pairs_of(turns: Sequence[Turn]) -> tuple[tuple[str, str], ...]:
-    """All (prompt, answer) of a human turn that a gpt turn follows, neither blank.
+    """All (prompt, response) of a human turn that a gpt turn follows, neither blank.
 
     System and tool turns between them do not part them.
     """
     spoken = [turn for turn in turns if turn.role != "other"]
     return tuple(
-        (asked.text, answered.text)
-        for asked, answered in pairwise(spoken)
-        if asked.role == "human"
-        and answered.role == "gpt"
-        and asked.text.strip()
-        and answered.text.strip()
+        (prompt.text, response.text)
+        for prompt, response in pairwise(spoken)
+        if prompt.role == "human"
+        and response.role == "gpt"
+        and prompt.text.strip()
+        and response.text.strip()
     )
 
 

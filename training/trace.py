@@ -81,9 +81,9 @@ class _Parser:
         read = as_tokens(record.get(columns.input_tokens), columns.input_tokens)
         written = as_tokens(record.get(columns.output_tokens), columns.output_tokens)
         if not written:
-            raise SkippedItemError(f"{columns.output_tokens} is 0: no answer")
+            raise SkippedItemError(f"{columns.output_tokens} is 0: no output")
         if not read:
-            raise SkippedItemError(f"{columns.input_tokens} is 0: no prompt")
+            raise SkippedItemError(f"{columns.input_tokens} is 0: no input")
         if self._dated is None:
             self._dated = isinstance(time, int)
         if self._dated is not isinstance(time, int):

@@ -17,7 +17,7 @@ _ROLE_KEYS = ("from", "role", "speaker", "author")
 _TEXT_KEYS = ("value", "content", "text", "message")
 _LIST_KEYS = ("conversations", "conversation", "messages", "items", "dialogue", "dialog", "turns")
 _LISTS_OF_TEXT = (*_LIST_KEYS, "data")
-# A prompt and its answer in one record, by the names of both; the context of a prompt.
+# A prompt and its response in one record, by the names of both.
 _PAIRS = (
     ("instruction", "output"),
     ("instruction", "response"),
@@ -33,6 +33,7 @@ _PAIRS = (
     ("user", "assistant"),
     ("human", "assistant"),
 )
+# What an instruction is about.
 _CONTEXT_KEYS = ("input", "context")
 
 
@@ -53,10 +54,10 @@ def turns_of(record: Mapping[str, object]) -> tuple[Turn, ...]:
                 return _alternating(found)
             if key in _LIST_KEYS:
                 return tuple(map(_turn, found))
-    for asked, answered in _PAIRS:
-        if record.get(asked) and record.get(answered):
-            context = "" if asked != "instruction" else _context(record)
-            return (*_side("human", record[asked], context), *_side("gpt", record[answered]))
+    for prompt, response in _PAIRS:
+        if record.get(prompt) and record.get(response):
+            context = _context(record) if prompt == "instruction" else ""
+            return (*_side("human", record[prompt], context), *_side("gpt", record[response]))
     raise SkippedItemError("no conversations")
 
 
@@ -108,7 +109,7 @@ def _alternating(texts: Sequence[str]) -> tuple[Turn, ...]:
 
 
 def _side(role: Role, content: object, context: str = "") -> tuple[Turn, ...]:
-    """One side of a record of prompt and answer: a text, or a list of messages."""
+    """One side of a record of prompt and response: a text or a list of messages."""
     if isinstance(content, list) and all(map(_is_message, content)):
         return tuple(map(_turn, content))
     text = text_of(content)

@@ -5,6 +5,7 @@ its slot up. What an order is worth (``scheduler.slots.walk``) counts each reque
 keep its promise under its predicted length distribution and what it has generated so far, the
 price that its slot-seconds have for requests still to come, and what a preemption costs.
 Whoever would make KV memory run out, by forecast, is held back (``scheduler.slots.memory``).
+A request begins before those of a higher priority number (``scheduler.slots.priority``).
 Between plans each step computes what loses the fewest promises (``scheduler.slots.construction``).
 """
 
@@ -22,6 +23,7 @@ from scheduler.slots.memory import held_back
 from scheduler.slots.newcomers import Arrivals, nobody
 from scheduler.slots.parts import SlotParts
 from scheduler.slots.price import SlotPrice
+from scheduler.slots.priority import by_priority, later_priorities
 from scheduler.slots.problem import SlotProblem
 from scheduler.slots.search import SlotSearch
 from scheduler.slots.seeds import seed_orders
@@ -64,8 +66,11 @@ class SlotwisePolicy:
             previous=no_handles() if previous is None else previous.order,
         )
         found = self._search.best(problem, terms, seeds, deadline_ns=deadline_ns)
+        order = by_priority(
+            found.order, _priority(snapshot), running=problem.running, slots=problem.slots
+        )
         streams = silent_streams(snapshot, problem, self._config)
-        order, overdue = self._overdue_first(problem, in_front(streams.first, found.order))
+        order, overdue = self._overdue_first(problem, in_front(streams.first, order))
         held = held_back(
             problem, order, kv_tokens=snapshot.limits.kv_tokens, risk=self._config.kv_risk
         )
@@ -89,7 +94,8 @@ class SlotwisePolicy:
         16 running.
         """
         if plan is None:
-            return StepDecision(order=snapshot.waiting.handle)
+            waiting = snapshot.waiting
+            return StepDecision(order=waiting.handle[np.argsort(waiting.priority, kind="stable")])
         if self._placed is None or self._placed[0] is not plan:
             served = in_front(plan.silent, plan.order)
             self._placed = (plan, self._placement(snapshot, plan, served), rank_of(served))
@@ -106,6 +112,11 @@ class SlotwisePolicy:
             rank,
             silent=len(plan.silent),
             overdue=plan.overdue if turn else 0,
+            later=later_priorities(
+                snapshot.waiting,
+                plan.held,
+                np.concatenate((plan.order[: plan.overdue], plan.silent)),
+            ),
             answers=answers_of(snapshot, catch_up=self._config.catch_up),
             newcomers=self._newcomers,
             due=self._parts.due,
@@ -147,6 +158,11 @@ class SlotwisePolicy:
         share = max(problem.slots // self._config.overdue_share, 1)
         oldest = overdue[np.argsort(-problem.waited_s[overdue], kind="stable")][:share]
         return np.concatenate([oldest, order[~np.isin(order, oldest)]]), len(oldest)
+
+
+def _priority(snapshot: Snapshot) -> Floats:
+    """float64[n], of the candidates in the order of the problem."""
+    return np.concatenate((snapshot.running.priority, snapshot.waiting.priority))
 
 
 @njit(cache=True)

@@ -33,6 +33,7 @@ def constructed(
     *,
     silent: int,
     overdue: int,
+    later: Ints,
     answers: Answers,
     newcomers: Newcomers,
     due: bool,
@@ -42,8 +43,9 @@ def constructed(
 
     Prompts that can be in time stand by deadline, as many as possible
     (:func:`scheduler.slots.due.by_due`); without ``due`` all stand as in ``rank``. The first
-    ``silent`` there come before them, and one of the next ``overdue``. The step is so large that
-    the fewest promises are lost, of those prompts, of the answers and of requests to come
+    ``silent`` there come before them, and one of the next ``overdue``; ``later`` are waiting
+    requests that must not begin in this step. The step is so large that the fewest promises are
+    lost, of those prompts, of the answers and of requests to come
     (:func:`scheduler.slots.size.prompt_tokens`). A prompt that has begun sits out where one that
     can still begin comes before it. Cost: 60 us with 16 running, and 0.1 us for each who waits
     while a slot is free.
@@ -56,7 +58,7 @@ def constructed(
         pace_s=answers.pace_s,
         silence_s=config.silence_s,
     )
-    gone = np.concatenate((decision.preempt, decision.held))
+    gone = np.concatenate((decision.preempt, decision.held, later))
     order, first, back = _in_rank(prompts.handle, prompts.begun, rank, gone, free, silent, overdue)
     limit = max(snapshot.limits.max_batched_tokens - int(answers.decodes), 1)
     kept = order[first:]

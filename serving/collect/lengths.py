@@ -32,7 +32,7 @@ FIELDS = ("prompt_id", "model", "input_size", "output_sizes", "temp", "top_p", "
 # Half a minute of pauses for one request, more where the server asks for longer ones.
 _RETRIES = 7
 _BACKOFF_S = 0.5
-# So many prompts in a row without an answer: the server is away.
+# After so many failed prompts in a row the server counts as down.
 _GIVE_UP_AFTER = 3
 _WRITE_EVERY = 50
 
@@ -99,14 +99,14 @@ def prompt_hash(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """How many rows the output holds in the end; why prompts that were asked have none."""
+    """Rows in the output, and the fault of each prompt that failed."""
 
     rows: int
     failed: Mapping[str, str]
 
 
 def failure(failed: Mapping[str, str]) -> EngineError:
-    """The error for prompts without an answer, which are named and counted."""
+    """The error that counts the failed prompts and names one."""
     name, fault = next(iter(failed.items()))
     return EngineError(
         f"{len(failed)} prompts could not be answered, {name!r} among them: {fault}; what came is "
@@ -125,7 +125,7 @@ async def collect(
     """Ask whatever ``output`` does not hold yet.
 
     Rows are kept as they come, and on interruption too: the same command goes on from there. A
-    prompt that is refused, or not answered however often it is asked, is no row.
+    prompt that is refused, or fails in every try, makes no row.
     """
     rows = kept_rows(output, settings)
     todo = [asked for asked in prompts if asked.id not in rows]
@@ -141,7 +141,7 @@ async def collect(
 
 
 class _Run:
-    """One pass over the prompts that are not answered yet."""
+    """One pass over the prompts without a row."""
 
     def __init__(
         self,
@@ -194,11 +194,11 @@ class _Run:
         )
 
     def _give_up_maybe(self, error: UnavailableError) -> None:
-        """One prompt may be what a server chokes on; several in a row mean that it is away."""
+        """A server may fail on one prompt; several failures in a row mean that it is down."""
         self._unavailable += 1
         if self._unavailable >= _GIVE_UP_AFTER:
             raise EngineError(
-                f"{self._settings.base_url}: does not answer ({error}); what came is kept, "
+                f"{self._settings.base_url}: every try fails ({error}); what came is kept, "
                 "the same command goes on from there"
             ) from error
 

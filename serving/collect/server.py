@@ -1,7 +1,7 @@
-"""An OpenAI-compatible server that is asked for answers, and whatever it says instead.
+"""A client for an OpenAI-compatible chat route that counts the tokens of each response.
 
-Faults that pass are asked again with growing pauses (as OpenAI's own clients do); a refusal is
-final for its prompt alone; a missing key, a redirect or a route that is not there ends the run.
+Transient faults are retried with growing pauses, as OpenAI's own clients do. A refusal is final
+for its prompt alone. A missing key, a redirect or an unknown route ends the run.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 _PATH = "chat/completions"
 _VERSIONED = re.compile(r"/v\d+[a-z0-9]*$")
 _AGAIN = frozenset({408, 409, 425, 429})
-_NO_KEY = frozenset({401, 403})
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
 _NO_ROUTE = frozenset({404, 405, 410})
 _LEAST_ERROR = 300
 _LEAST_REFUSAL = 400
@@ -33,21 +33,21 @@ _MOST_TOKENS = 1 << 40
 _FIRST_TRIES = 2
 # The longest pause between two tries, also where a server asks for a longer one.
 _LONGEST_PAUSE_S = 60.0
-# An aborted answer is shorter than the model meant it to be.
+# An aborted response is shorter than the model would have made it.
 _ABORTED = frozenset({"abort", "error"})
 
 
 class RefusedError(Exception):
-    """The server will never answer this prompt; its text says why."""
+    """The server refuses this prompt for good; the text says why."""
 
 
 class UnavailableError(Exception):
-    """The server did not answer this prompt however often it was asked."""
+    """Every try of this prompt failed; the text is the last fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """A request is tried so often, with pauses that double from ``pause_s`` on."""
+    """How often a request is tried; pauses double from ``pause_s`` on."""
 
     tries: int
     pause_s: float
@@ -60,14 +60,14 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer."""
+    """Token counts of one response."""
 
     input_tokens: int
     output_tokens: int
 
 
 def chat_url(base_url: str) -> str:
-    """Where chats are completed, of a base URL with or without ``/v1``; raises ``InputError``."""
+    """The chat route of a base URL with or without ``/v1``; raises ``InputError``."""
     try:
         url = httpx.URL(base_url.strip())
     except httpx.InvalidURL as error:
@@ -80,7 +80,7 @@ def chat_url(base_url: str) -> str:
 
 
 def bearer(api_key: str | None) -> dict[str, str]:
-    """The header that carries the key, which no message ever shows."""
+    """The authorization header; no message shows the key."""
     key = (api_key or os.environ.get(KEY_VARIABLE, "")).strip()
     if not key:
         return {}
@@ -90,19 +90,19 @@ def bearer(api_key: str | None) -> dict[str, str]:
 
 
 class ChatServer:
-    """Asks one chat route; used by many tasks at once."""
+    """Requests responses from one chat route; many tasks share it."""
 
     def __init__(self, client: httpx.AsyncClient, url: str, retries: Retries) -> None:
         self._client = client
         self._url = url
         self._retries = retries
-        self._answered = False
+        self._responded = False
 
     async def ask(self, body: Mapping[str, Any]) -> Usage:
-        """The tokens of one answer.
+        """Request one response and count its tokens.
 
-        Raises ``RefusedError`` or ``UnavailableError`` for this prompt, and ``EngineError`` where
-        no other prompt would fare better.
+        Raises ``RefusedError`` or ``UnavailableError`` for this prompt, and ``EngineError`` for a
+        fault that every other prompt shares.
         """
         content = json.dumps(body).encode()
         fault, pause_s = "", 0.0
@@ -110,7 +110,7 @@ class ChatServer:
             if attempt:
                 await asyncio.sleep(pause_s)
             try:
-                answer = await self._client.post(
+                response = await self._client.post(
                     self._url, content=content, headers={"content-type": "application/json"}
                 )
             except httpx.RequestError as error:
@@ -118,58 +118,59 @@ class ChatServer:
                 if isinstance(error, httpx.ConnectError) and attempt >= _FIRST_TRIES:
                     self._check_reached(fault)
             else:
-                fault, asked_for_s = self._fault(answer), _retry_after_s(answer)
+                fault, asked_for_s = self._fault(response), _retry_after_s(response)
                 if not fault:
-                    self._answered = True
-                    return _usage(answer)
+                    self._responded = True
+                    return _usage(response)
             pause_s = self._retries.pause(attempt, asked_for_s)
         raise UnavailableError(fault)
 
     def _check_reached(self, fault: str) -> None:
-        if not self._answered:
+        if not self._responded:
             raise EngineError(f"{self._url} cannot be reached ({fault}); check --base-url")
 
-    def _fault(self, answer: httpx.Response) -> str:
-        """Why it is asked again; nothing for an answer. Raises what is final."""
-        status = answer.status_code
-        said = f"HTTP {status} {_said(answer)}".strip()
+    def _fault(self, response: httpx.Response) -> str:
+        """The transient fault of a response, empty if it has none; raises a final one."""
+        status = response.status_code
+        said = f"HTTP {status} {_said(response)}".strip()
         if status in _AGAIN or status >= _LEAST_FAULT:
             return said
-        if status in _NO_KEY:
+        # Once a key has worked, 403 is about this prompt: a filter in front of the server.
+        if status == _UNAUTHORIZED or (status == _FORBIDDEN and not self._responded):
             raise EngineError(
-                f"{self._url} lets nobody in without its key ({said}); give the key in "
+                f"{self._url} refuses the API key ({said}); give it in "
                 f"{KEY_VARIABLE}, or by --api-key"
             )
         if _LEAST_ERROR <= status < _LEAST_REFUSAL:
-            target = answer.headers.get("location", "nowhere")
+            target = response.headers.get("location", "nowhere")
             raise EngineError(f"{self._url} redirects to {target}; give that server's --base-url")
-        if status in _NO_ROUTE and not self._answered:
+        if status in _NO_ROUTE and not self._responded:
             raise EngineError(
                 f"{self._url} refused the first prompt: {said}; check --base-url and --model"
             )
         if status >= _LEAST_REFUSAL:
             raise RefusedError(said)
         try:
-            _usage(answer)
+            _usage(response)
         except ValueError as error:
             return str(error)
         return ""
 
 
-def _usage(answer: httpx.Response) -> Usage:
-    """The token counts of an answer; raises ``ValueError`` saying what it has instead."""
+def _usage(response: httpx.Response) -> Usage:
+    """The token counts of a response; raises ``ValueError`` if it has none."""
     try:
-        document = answer.json()
+        document = response.json()
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"answers without JSON ({answer.text[:40]!r})") from error
+        raise ValueError(f"a response that is no JSON ({response.text[:40]!r})") from error
     fields = document if isinstance(document, dict) else {}
     if "choices" in fields and _aborted(fields["choices"]):
-        raise ValueError("answers without a choice")
+        raise ValueError("a response without a choice")
     usage = fields.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     read, written = (_count(counts.get(name)) for name in ("prompt_tokens", "completion_tokens"))
     if written is None:
-        raise ValueError("answers without token counts; give an OpenAI-compatible URL")
+        raise ValueError("a response without token counts; give an OpenAI-compatible URL")
     return Usage(read or 0, written)
 
 
@@ -186,9 +187,9 @@ def _count(value: object) -> int | None:
     return int(value) if 0 <= value <= _MOST_TOKENS else None
 
 
-def _retry_after_s(answer: httpx.Response) -> float | None:
-    """What the server asks to wait: seconds, milliseconds or a date."""
-    headers = answer.headers
+def _retry_after_s(response: httpx.Response) -> float | None:
+    """The pause of a ``Retry-After`` header: seconds, milliseconds or a date."""
+    headers = response.headers
     try:
         if text := headers.get("retry-after-ms"):
             return max(float(text) / 1e3, 0.0)
@@ -204,8 +205,8 @@ def _retry_after_s(answer: httpx.Response) -> float | None:
     return max((date - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-def _said(answer: httpx.Response) -> str:
-    return " ".join(answer.text[:_SAID].split())
+def _said(response: httpx.Response) -> str:
+    return " ".join(response.text[:_SAID].split())
 
 
 def _bad_url(base_url: str) -> InputError:

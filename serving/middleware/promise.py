@@ -24,8 +24,9 @@ _USUAL_TIERS = frozenset({"auto", "default", "standard_only"})
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """``priority`` is the class's or the client's, as in vLLM: lower is earlier.
+    """``priority`` is the client's or else the class's, as in vLLM: lower is earlier.
 
+    ``own_priority`` is the client's alone, which acts under every policy that looks at priorities.
     ``ignored`` names what a client sent that could not be read, each of a closed list.
     """
 
@@ -33,6 +34,7 @@ class Promise:
     slo: Slo
     priority: int
     ignored: tuple[str, ...] = ()
+    own_priority: int | None = None
 
 
 @dataclass(slots=True)
@@ -77,11 +79,13 @@ def promise_of(
         e2e_s=reading.milliseconds(_E2E, "e2e"),
     )
     slo_class, slo = classes.resolve(name, targets=targets, whole=hints.slo)
+    own_priority = _own_priority(reading, body)
     return Promise(
         slo_class=slo_class,
         slo=slo,
-        priority=_priority(reading, body, slo_class),
+        priority=slo_class.priority if own_priority is None else own_priority,
         ignored=tuple(reading.ignored),
+        own_priority=own_priority,
     )
 
 
@@ -109,7 +113,7 @@ def _class_name(
     return None
 
 
-def _priority(reading: _Reading, body: Mapping[str, Any], slo_class: SloClass) -> int:
+def _own_priority(reading: _Reading, body: Mapping[str, Any]) -> int | None:
     """vLLM reads its header and the body by itself; here it is for the policy."""
     raw: object = reading.headers.get(b"x-vllm-priority", body.get("priority"))
     hints = body.get("nvext")
@@ -125,7 +129,7 @@ def _priority(reading: _Reading, body: Mapping[str, Any], slo_class: SloClass) -
             return number
     if raw is not None or importance is not None:
         reading.ignored.append("priority")
-    return slo_class.priority
+    return None
 
 
 def _whole(value: object) -> int | None:

@@ -52,6 +52,7 @@ class Ticket:
                 slo=self.promise.slo,
                 lengths=self.lengths,
                 priority=self.promise.priority,
+                own_priority=self.promise.own_priority,
                 sheddable=self.sheddable,
             )
         )

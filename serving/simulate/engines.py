@@ -7,7 +7,7 @@ from math import inf, nan
 import numpy as np
 
 from scheduler.driver import Driver
-from scheduler.registry import PolicyName, create_policy
+from scheduler.registry import PolicyName, class_priorities_act, create_policy
 from scheduler.simulator.cluster import serve
 from scheduler.simulator.engine import SimulatedEngine
 from scheduler.simulator.placement import Placement
@@ -30,8 +30,13 @@ def run_policy(
     placement: Placement | None = None,
     on_arrival: Callable[[int], None] | None = None,
 ) -> PolicyRun:
-    """Serve the requests; deterministic. Several profiles need a ``placement``."""
+    """Serve the requests; deterministic. Several profiles need a ``placement``.
+
+    The priorities of ``requests`` are those of their classes.
+    """
     engines = [_engine(policy, profile, k) for k, profile in enumerate(profiles)]
+    if not class_priorities_act(policy.base):
+        requests = [replace(each, priority=0) if each.priority else each for each in requests]
     outcomes = serve(engines, requests, placement, on_arrival=on_arrival)
     steps = np.concatenate([engine.steps() for engine in engines])
     return PolicyRun(

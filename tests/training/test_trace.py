@@ -42,8 +42,8 @@ def test_rows_from_zero(trace):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("7,20,0", "output_tokens is 0: no answer"),
-        ("7,0,20", "input_tokens is 0: no prompt"),
+        ("7,20,0", "output_tokens is 0: no output"),
+        ("7,0,20", "input_tokens is 0: no input"),
         ("7,20,-1", "negative output_tokens"),
         ("-7,20,1", "negative time"),
         ("7,20,", "no output_tokens"),

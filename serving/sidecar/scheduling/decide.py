@@ -8,6 +8,7 @@ from predictor.errors import SnapshotError
 from scheduler.placement.choice import Candidate
 from scheduler.placement.digest import Digest
 from scheduler.placement.fleet import Fleet
+from scheduler.registry import class_priorities_act
 from scheduler.slots.outcome import Outcome, outcome
 from scheduler.snapshot import Floats
 from scheduler.tracker import Arrival
@@ -47,7 +48,7 @@ class Decider:
         now_s = time.monotonic() if now_s is None else now_s
         policy = asked.policy or self.policy
         _check_names(asked)
-        known = Known(self.classes.table, self.priors)
+        known = Known(self.classes.table, self.priors, class_priorities_act(policy))
         views = [
             EngineView.of(instance, self.sessions.get(instance.name, policy), known, now_s)
             for instance in asked.instances

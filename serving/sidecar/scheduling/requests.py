@@ -23,11 +23,19 @@ class Known:
 
     classes: ClassTable
     priors: ClassPriors
+    # Whether a request that states no priority has its class's.
+    class_priorities: bool = False
 
     def resolve(self, request: RequestIn) -> tuple[SloClass, Slo]:
         """Class and targets; those that the request leaves out are its class's."""
         targets = slo_of(request.ttft_ms, request.tpot_ms, request.e2e_ms)
         return self.classes.resolve(request.slo_class, targets=targets)
+
+    def priority(self, request: RequestIn, slo_class: SloClass) -> int:
+        """Its own, or its class's for a policy that orders by classes; lower is earlier."""
+        if request.priority is not None:
+            return request.priority
+        return slo_class.priority if self.class_priorities else 0
 
     def lengths(self, request: RequestIn) -> list[float]:
         """The forecast within the request's own limits, flat; raises ``DistributionError``."""
@@ -50,7 +58,7 @@ class Known:
             max_tokens=request.max_tokens,
             slo=slo,
             lengths=LengthDistribution.from_floats(self.lengths(request)),
-            priority=_priority(request, slo_class),
+            priority=self.priority(request, slo_class),
         )
 
 
@@ -73,7 +81,7 @@ def values_of(
         Column.TTFT_S: [slo.ttft_s or np.inf for slo in slos],
         Column.TPOT_S: [slo.tpot_s or np.inf for slo in slos],
         Column.E2E_S: [slo.e2e_s or np.inf for slo in slos],
-        Column.PRIORITY: [_priority(r, c) for r, c in zip(requests, classes, strict=True)],
+        Column.PRIORITY: [known.priority(r, c) for r, c in zip(requests, classes, strict=True)],
         Column.PREEMPTIONS: [r.preemptions for r in requests],
         Column.MAX_TOKENS: [r.max_tokens for r in requests],
         Column.LAST_TOKEN_S: [np.nan] * len(requests),
@@ -107,7 +115,3 @@ def _first_token_s(request: RequestIn, arrival_s: float) -> float:
     if not request.generated:
         return np.nan
     return arrival_s + (request.first_token_ms or 0.0) / 1e3
-
-
-def _priority(request: RequestIn, slo_class: SloClass) -> int:
-    return slo_class.priority if request.priority is None else request.priority

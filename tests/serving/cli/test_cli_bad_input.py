@@ -173,7 +173,7 @@ def test_a_trace_with_failed_requests(tmp_path):
     )
     assert done.returncode == 0
     assert "2 of 4 rows are used" in done.stderr
-    assert "1 x output_tokens is 0: no answer (line 3)" in done.stderr
+    assert "1 x output_tokens is 0: no output (line 3)" in done.stderr
     document = json.loads(output.read_text())
     assert len(document["requests"]) == 2
     (read,) = document["config"]["traces_read"]

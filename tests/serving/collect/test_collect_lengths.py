@@ -242,6 +242,12 @@ def test_a_server_that_wants_a_key_says_how_to_give_it(server, prompts, tmp_path
     assert server.asked == 1
 
 
+def test_a_filter_that_forbids_one_prompt_is_about_that_prompt(server, prompts, tmp_path):
+    server.instead = {"xx": 403}
+    found, _ = run(server, prompts, tmp_path / "lengths.csv.gz", concurrency=1)
+    assert (found.rows, list(found.failed)) == (5, ["p1"])
+
+
 def test_the_key_comes_from_the_environment_or_the_option(server, prompts, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "s3cret\n")
     run(server, prompts, tmp_path / "a.csv.gz")

@@ -102,7 +102,13 @@ def test_a_clients_own_slo_in_xargs_is_checked():
     ],
 )
 def test_priority_is_vllms_lower_first(headers, body, wanted):
-    assert read(headers, **body).priority == wanted
+    promise = read(headers, **body)
+    assert (promise.priority, promise.own_priority) == (wanted, wanted)
+
+
+def test_a_classs_priority_is_not_the_requests_own():
+    promise = read(service_tier="chat")
+    assert (promise.priority, promise.own_priority) == (1, None)
 
 
 @pytest.mark.parametrize("value", ["high", "1" * 30, "-" + "9" * 6000])

@@ -65,6 +65,18 @@ def test_a_target_that_a_request_leaves_out_is_its_classs(client):
     assert codes == {"late": "promise_lost", "anonymous": "nothing_promised"}
 
 
+def test_a_requests_own_priority_acts_and_its_classs_under_priority_alone(client):
+    """By the SLO file ``code`` has the number 0 and ``chat`` 1."""
+    chat = request("chat", slo_class="chat", waited_ms=50)
+    code = request("code", slo_class="code", waited_ms=20, e2e_ms=10**7, ttft_ms=10**7)
+    (told,) = decide(client, engine(chat, code), policy="priority")["instances"]
+    assert told["order"] == ["code", "chat"]
+    (told,) = decide(client, engine(chat, code), policy="slotwise")["instances"]
+    assert told["order"] == ["chat", "code"]
+    (told,) = decide(client, engine({**chat, "priority": 1}, code))["instances"]
+    assert told["order"] == ["code", "chat"]
+
+
 def test_slotwise_serves_who_can_keep_a_promise(client):
     (told,) = decide(
         client,

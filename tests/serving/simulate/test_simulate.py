@@ -348,3 +348,18 @@ def test_all_requests_say_one_limit_that_tells_no_true_length(config, tmp_path):
     requests = SimWorkload(config(traces=(f"chat={file}",)), quiet()).requests(0, oracle=False)
     assert [request.output_tokens for request in requests] == list(lengths)
     assert {request.arrival().max_tokens for request in requests} == {32_768}
+
+
+def test_priorities_of_classes_act_under_the_policy_priority_alone(config, monkeypatch):
+    seen = {}
+
+    def note(engines, requests, *_, **__):
+        seen[engines[0].driver.policy.name] = {each.priority for each in requests}
+        raise InterruptedError
+
+    monkeypatch.setattr("serving.simulate.engines.serve", note)
+    requests = SimWorkload(config(), quiet()).requests(0, oracle=False)
+    for name in ("priority", "slotwise"):
+        with pytest.raises(InterruptedError):
+            run_policy(PolicyName.parse(name), [load_profile(PROFILE)], requests)
+    assert seen == {"priority": {0, 1}, "slotwise": {0}}

@@ -13,7 +13,15 @@ def make_scheduler(monkeypatch, model_folder):
     from serving.vllm_scheduler import SlotwiseScheduler
 
     def make(
-        policy_name="slotwise", *, policy=None, blocks=200, caching=False, mode="active", rank=0
+        policy_name="slotwise",
+        *,
+        policy=None,
+        blocks=200,
+        caching=False,
+        mode="active",
+        rank=0,
+        trained=True,
+        **engine,
     ):
         import torch
 
@@ -21,15 +29,16 @@ def make_scheduler(monkeypatch, model_folder):
         monkeypatch.setenv("SLOTWISE_MODE", mode)
         # A machine that is busy with other things is no fault of a policy.
         monkeypatch.setenv("SLOTWISE_TIME_BOX_MS", "10000")
-        config = EngineArgs(
-            model=str(model_folder),
-            max_num_seqs=SLOTS,
-            max_model_len=512,
-            max_num_batched_tokens=128,
-            enable_prefix_caching=caching,
-            enforce_eager=True,
-            async_scheduling=True,
-        ).create_engine_config()
+        arguments = {
+            "model": str(model_folder),
+            "max_num_seqs": SLOTS,
+            "max_model_len": 512,
+            "max_num_batched_tokens": 128,
+            "enable_prefix_caching": caching,
+            "enforce_eager": True,
+            "async_scheduling": True,
+        }
+        config = EngineArgs(**{**arguments, **engine}).create_engine_config()
         config.cache_config.num_gpu_blocks = blocks
         # As vLLM tells an engine of a server with several.
         config.parallel_config.data_parallel_index = rank
@@ -44,7 +53,7 @@ def make_scheduler(monkeypatch, model_folder):
             structured_output_manager=StructuredOutputManager(config),
             block_size=16,
         )
-        if mode != "off":
+        if mode != "off" and trained:
             scheduler.driver._refit.latest = LATENCY
         if policy is not None:
             scheduler.driver.policy = policy

@@ -91,6 +91,44 @@ def test_a_forecast_keeps_the_limits_whoever_made_it(
     assert waiting.values[Column.MAX_TOKENS, 0] == most
 
 
+@pytest.mark.parametrize(
+    ("policy", "hints", "sent", "wanted"),
+    [
+        # Of class chat, whose priority is 1.
+        ("priority", {"priority": 1}, 0, 1),
+        ("slotwise", {"priority": 1}, 0, 0),
+        ("slotwise", {"priority": -2, "own_priority": -2}, 0, -2),
+        ("priority", {"priority": -2, "own_priority": -2}, 0, -2),
+        # Without the middleware vLLM's own number counts.
+        ("slotwise", {}, 5, 5),
+        ("priority", {}, 5, 5),
+    ],
+)
+def test_a_requests_own_priority_acts_and_its_classs_under_priority_alone(
+    make_scheduler, slo_file, policy, hints, sent, wanted
+):
+    scheduler = make_scheduler(policy)
+    asked = request(xargs=encode(slo_class="chat", **hints))
+    asked.priority = sent
+    scheduler.add_request(asked)
+    waiting, _, _ = told(scheduler)
+    assert waiting.priority.tolist() == [wanted]
+
+
+def test_a_request_of_a_lower_number_is_scheduled_first(make_scheduler, slo_file):
+    scheduler = make_scheduler()
+    for number in range(12):
+        xargs = encode(slo_class="chat", own_priority=number % 3)
+        scheduler.add_request(request(f"{number % 3}-{number}", prompt=30, xargs=xargs))
+    in_flight, begun = deque(), []
+    while len(begun) < 12:
+        run_step(scheduler, in_flight, lag=0)
+        for each in scheduler.running:
+            if each.request_id not in begun:
+                begun.append(each.request_id)
+    assert [name[0] for name in begun] == sorted(name[0] for name in begun)
+
+
 def served(scheduler, *requests):
     for each in requests:
         scheduler.add_request(each)

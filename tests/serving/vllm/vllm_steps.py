@@ -2,10 +2,51 @@
 
 from predictor.distribution import LengthDistribution
 from scheduler.latency import StepLatency
+from scheduler.slo import Slo
 from serving.xargs import encode
 
 SLOTS = 4
 LATENCY = StepLatency.linear(step_s=1e-3, decode_s=1e-4, prompt_token_s=1e-5)
+
+PATIENT = Slo(e2e_s=3600.0)
+
+
+class Compiled:
+    """A compiled grammar that allows everything."""
+
+    def accept_tokens(self, request_id, tokens):
+        return True
+
+    def is_terminated(self):
+        return False
+
+
+class Compiling:
+    """A structured output whose grammar comes when the test says so."""
+
+    reasoning_ended = True
+    grammar = None
+
+
+def request(name, *, prompt=20, tokens=30, slo=PATIENT, adapter=None, kv=None, resumable=False):
+    from vllm.lora.request import LoRARequest
+    from vllm.sampling_params import SamplingParams
+    from vllm.v1.request import Request
+
+    xargs = encode(slo_class="chat", slo=slo, lengths=LengthDistribution.point(tokens))
+    extra = xargs if kv is None else {**xargs, "kv_transfer_params": kv}
+    params = SamplingParams(max_tokens=tokens, ignore_eos=True, extra_args=extra)
+    lora = None if adapter is None else LoRARequest(f"adapter{adapter}", adapter, "nowhere")
+    return Request(name, [1] * prompt, params, None, lora_request=lora, resumable=resumable)
+
+
+def with_grammar(name, **kwargs):
+    from vllm.v1.request import RequestStatus
+
+    made = request(name, **kwargs)
+    made.structured_output_request = Compiling()
+    made.status = RequestStatus.WAITING_FOR_STRUCTURED_OUTPUT_GRAMMAR
+    return made
 
 
 def new_request(name, rng):
@@ -21,9 +62,18 @@ def new_request(name, rng):
     return Request(name, [1] * rng.randint(1, 300), params, None)
 
 
-def run_step(scheduler, in_flight, *, lag):
-    """Schedule one step and hand in the results of the one ``lag`` steps ago."""
-    from vllm.v1.outputs import ModelRunnerOutput
+def waiting_of(scheduler):
+    """Everybody who is in one of vLLM's waiting queues."""
+    beside = "kv_holding_waiting" if hasattr(scheduler, "kv_holding_waiting") else "skipped_waiting"
+    return [*scheduler.waiting, *getattr(scheduler, beside)]
+
+
+def run_step(scheduler, in_flight, *, lag, accepted=0, loaded=()):
+    """Schedule one step and hand in the results of the one ``lag`` steps ago.
+
+    ``accepted`` drafts of each decode turn out right; ``loaded`` are ids whose KV cache arrived.
+    """
+    from vllm.v1.outputs import KVConnectorOutput, ModelRunnerOutput
 
     output = scheduler.schedule()
     done = {
@@ -34,12 +84,16 @@ def run_step(scheduler, in_flight, *, lag):
     while len(in_flight) > lag:
         output, done = in_flight.popleft()
         names = list(output.num_scheduled_tokens)
+        drafts = output.scheduled_spec_decode_tokens
+        right = {name: min(accepted, len(drafts.get(name, ()))) for name in names}
+        arrived, loaded = loaded, ()
         results = scheduler.update_from_output(
             output,
             ModelRunnerOutput(
                 req_ids=names,
                 req_id_to_index={name: i for i, name in enumerate(names)},
-                sampled_token_ids=[[7] if done[name] else [] for name in names],
+                sampled_token_ids=[[7] * (1 + right[name]) if done[name] else [] for name in names],
+                kv_connector_output=KVConnectorOutput(finished_recving=set(arrived)),
             ),
         )
         for client in results.values():
