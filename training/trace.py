@@ -1,15 +1,15 @@
 """Reads request traces, ours and those that others publish."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate, islice, zip_longest
 from pathlib import Path
 from typing import TypeAlias
 
 from predictor.errors import DatasetError
 from predictor.reading import ReadReport, SkippedItemError, Tally
 from training.moments import as_tokens, epoch_unit_s, moment
-from training.records import read_records
+from training.records import Placed, read_records
 from training.trace_columns import FORMS, TraceColumns, missing_columns
 
 _WANTED = f"a CSV or JSON lines (plain or gzip) with columns {FORMS}"
@@ -42,7 +42,7 @@ def read_trace(
     """
     tally = Tally(str(path))
     parser = _Parser()
-    records = read_records(path, what=_WANTED)
+    records = _requests(read_records(path, what=_WANTED))
     found = list(islice(tally.used(records, parser.row), limit))
     if parser.columns is None and parser.names:
         raise DatasetError(f"{path}: {missing_columns(parser.names)}; {_EXPECTED}")
@@ -57,6 +57,30 @@ def read_trace(
     if on_report is not None:
         on_report(report)
     return [TraceRow((t - start) * unit_s, i, o) for t, i, o in found]
+
+
+def _requests(records: Iterator[Placed]) -> Iterator[Placed]:
+    """One record a request, also of a file that holds one object of a list for each column."""
+    first = next(records, None)
+    if first is None:
+        return
+    place, record = first
+    if lists := _column_lists(record):
+        for number, row in enumerate(zip_longest(*lists.values()), start=1):
+            yield f"{place}, request {number}", dict(zip(lists, row, strict=True))
+    else:
+        yield first
+    yield from records
+
+
+def _column_lists(record: object) -> dict[str, list[object]]:
+    """The three columns of an object that holds each as a list; empty for other records."""
+    columns = TraceColumns.among(record) if isinstance(record, Mapping) else None
+    if columns is None or not isinstance(record, Mapping):
+        return {}
+    names = (columns.time, columns.input_tokens, columns.output_tokens)
+    lists = {name: values for name in names if isinstance(values := record.get(name), list)}
+    return lists if len(lists) == len(names) else {}
 
 
 class _Parser:

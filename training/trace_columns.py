@@ -10,14 +10,30 @@ from dataclasses import dataclass
 _INPUT = (
     *("inputtokens", "prompttokens", "inputlength", "promptlength", "contexttokens"),
     *("requesttokens", "numprefilltokens", "prefilltokens", "promptsize", "inputtoks"),
-    *("numinputtokens", "numprompttokens", "inputlen", "promptlen", "inputsize", "isl"),
+    *(
+        "numinputtokens",
+        "numprompttokens",
+        "inputlen",
+        "inputlens",
+        "promptlen",
+        "inputsize",
+        "isl",
+    ),
     *("prefilllength", "contextlength", "requestlength", "inputtokencount", "prompttokencount"),
 )
 _OUTPUT = (
     *("outputtokens", "completiontokens", "outputlength", "completionlength"),
     *("generatedtokens", "responsetokens", "numdecodetokens", "decodetokens", "tokensize"),
     *("outputtoks", "numoutputtokens", "numcompletiontokens", "numgeneratedtokens"),
-    *("generationtokens", "outputlen", "outputsize", "osl", "decodelength", "generatedlength"),
+    *(
+        "generationtokens",
+        "outputlen",
+        "outputlens",
+        "outputsize",
+        "osl",
+        "decodelength",
+        "generatedlength",
+    ),
     *("generationlength", "responselength", "outputtokencount", "completiontokencount"),
 )
 _TIME = (

@@ -112,6 +112,14 @@ FORMS = {
             for t, i, o in ((500, 20, 4), (1500, "10", 3), (5000, 30, 5.0))
         ]
     ),
+    "a result of vllm bench serve": json.dumps(
+        {
+            "start_times": [7, 8, 11.5, 12],
+            "input_lens": [20, 10, 30, 5],
+            "output_lens": [4, 3, 5, 0],
+            "errors": ["", "", "", "timeout"],
+        }
+    ),
     "vidur": "arrived_at,num_prefill_tokens,num_decode_tokens\n1,20,4\n2,10,3\n5.5,30,5\n",
     "splitwise": "request_id,arrival_timestamp,prompt_size,token_size\n"
     "0,1,20,4\n1,2,10,3\n2,5.5,30,5",
