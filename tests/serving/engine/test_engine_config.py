@@ -69,6 +69,37 @@ def test_the_compact_layout_computes_on_all_cores(monkeypatch: pytest.MonkeyPatc
     assert environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
 
 
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Eight cores, vLLM for CPUs, and a folder with a NUMA node for each ``mkdir``."""
+    for name in ("VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(layout, "_cores", lambda: 8)
+    monkeypatch.setattr(layout, "cpu_build", lambda: True)
+    monkeypatch.setattr(layout, "_NODES", tmp_path)
+    (tmp_path / "node0").mkdir()
+    return tmp_path
+
+
+def test_on_many_cores_no_thread_waits_for_one_core(server: Path) -> None:
+    assert layout.environment(None) == {
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": "7",
+        "GOMP_SPINCOUNT": "1000",
+    }
+
+
+def test_threads_stay_beside_their_memory_where_there_are_several(server: Path) -> None:
+    (server / "node1").mkdir()
+    assert layout.environment(None) == {"GOMP_SPINCOUNT": "1000"}
+
+
+def test_a_vllm_for_gpus_is_left_alone(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "cpu_build", lambda: False)
+    assert layout.environment(None) == {}
+    assert layout.environment("standard") == {}
+
+
 def test_the_users_choice_of_cores_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "_cores", lambda: 2)
     monkeypatch.setattr(layout, "cpu_build", lambda: True)
