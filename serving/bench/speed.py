@@ -37,8 +37,11 @@ class EngineSpeed:
                 "look at its log"
             )
         decode_step_s = median(full)
+        single = [s for step, s in timed if not step.prefills and step.decodes == 1]
+        least_s = min(median(single), decode_step_s) if single else 0.0
         # What a step would have taken without its prefill is not the prefill's.
-        spent_s = sum(max(s - decode_step_s * bool(step.decodes), 0.0) for step, s in long)
+        each_s = (decode_step_s - least_s) / largest
+        spent_s = sum(max(s - least_s - each_s * step.decodes, 0.0) for step, s in long)
         return cls(decode_step_s, spent_s / sum(step.prefill_tokens for step, _ in long), batch)
 
     def request_s(self, requests: Sequence[WorkloadRequest]) -> float:
