@@ -97,20 +97,12 @@ def prompt_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """Rows in the output, and the fault of each prompt that failed."""
-
-    rows: int
-    failed: Mapping[str, str]
-
-
-def failure(failed: Mapping[str, str]) -> EngineError:
-    """The error that counts the failed prompts and names one."""
+def failure(failed: Mapping[str, str], kept: int) -> EngineError:
+    """The error that counts the failed prompts and names one; ``kept`` rows are in the output."""
     name, fault = next(iter(failed.items()))
     return EngineError(
-        f"{len(failed)} prompts could not be answered, {name!r} among them: {fault}; what came is "
-        "kept, the same command goes on from there and asks them again"
+        f"{len(failed)} prompts could not be answered, {name!r} among them: {fault}; {kept} rows "
+        "are kept, the same command goes on from there and asks them again"
     )
 
 
@@ -121,11 +113,11 @@ async def collect(
     *,
     served_name: str,
     progress: Progress,
-) -> Collected:
-    """Ask whatever ``output`` does not hold yet.
+) -> int:
+    """Ask whatever ``output`` does not hold yet; how many rows it holds in the end.
 
-    Rows are kept as they come, and on interruption too: the same command goes on from there. A
-    prompt that is refused, or fails in every try, makes no row.
+    Rows are kept as they come, and on interruption too: the same command goes on from there.
+    Raises ``EngineError`` once all others are kept, if prompts are refused or fail in every try.
     """
     rows = kept_rows(output, settings)
     todo = [asked for asked in prompts if asked.id not in rows]
@@ -137,7 +129,9 @@ async def collect(
         server = ChatServer(client, url, Retries(_RETRIES, _BACKOFF_S))
         run = _Run(server, settings, served_name, output, rows)
         await run.ask(todo, progress)
-    return Collected(len(rows), run.failed)
+    if run.failed:
+        raise failure(run.failed, len(rows))
+    return len(rows)
 
 
 class _Run:

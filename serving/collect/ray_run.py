@@ -54,7 +54,7 @@ def run_on_ray(
     write_prompts(output.with_name("prompts.jsonl.gz"), prompts, private=private)
     console.print(f"{count} of {len(prompts)} prompts answered; lengths in {output}")
     if gathering.failed:
-        raise failure(gathering.failed)
+        raise failure(gathering.failed, count)
 
 
 def _gather(gathering: Gathering, how: OnRay, console: Console) -> None:

@@ -11,10 +11,8 @@ from rich.progress import Progress, TimeRemainingColumn
 
 from serving.collect.lengths import (
     Asked,
-    Collected,
     CollectSettings,
     collect,
-    failure,
     read_prompts,
     write_prompts,
 )
@@ -42,18 +40,16 @@ def run_collecting(
     try:
         with _server(settings, output, console) as (base_url, name):
             ready = replace(settings, base_url=base_url)
-            found = asyncio.run(_collected(prompts, ready, name, output, console))
+            count = asyncio.run(_collected(prompts, ready, name, output, console))
     finally:
         if output.exists():
             write_prompts(output.with_name("prompts.jsonl.gz"), prompts, private=private)
-    console.print(f"{found.rows} of {len(prompts)} prompts answered; lengths in {output}")
-    if found.failed:
-        raise failure(found.failed)
+    console.print(f"{count} of {len(prompts)} prompts answered; lengths in {output}")
 
 
 async def _collected(
     prompts: Sequence[Asked], settings: CollectSettings, name: str, output: Path, console: Console
-) -> Collected:
+) -> int:
     with progress_bar(console) as progress:
         bar = progress.add_task("collecting lengths", total=None)
         return await collect(

@@ -13,7 +13,6 @@ from serving.collect.lengths import (
     Asked,
     CollectSettings,
     collect,
-    failure,
     read_prompts,
     write_prompts,
 )
@@ -126,8 +125,8 @@ def run(server, prompts, output, **changes):
 
 
 def test_lengths_are_measured_and_read_back(server, prompts, tmp_path):
-    found, told = run(server, prompts, tmp_path / "lengths.csv.gz")
-    assert (found.rows, found.failed, told[-1]) == (6, {}, (6, 6))
+    count, told = run(server, prompts, tmp_path / "lengths.csv.gz")
+    assert (count, told[-1]) == (6, (6, 6))
     write_prompts(tmp_path / "prompts.jsonl.gz", prompts, private=False)
     rows = read_lengths(tmp_path)
     assert rows.samples.tolist() == [[n, n] for n in (1, 2, 3, 4, 4, 4)]
@@ -139,12 +138,12 @@ def test_a_server_that_dies_leaves_what_came_and_the_run_goes_on(server, prompts
     server.fail_from = 7
     with pytest.raises(EngineError, match="goes on from there"):
         run(server, prompts, output, concurrency=1)
-    kept = list(csv.DictReader(gzip.decompress(output.read_bytes()).decode().splitlines()))
-    assert 1 <= len(kept) < 6
+    rows = list(csv.DictReader(gzip.decompress(output.read_bytes()).decode().splitlines()))
+    assert 1 <= len(rows) < 6
     server.fail_from, server.asked = None, 0
-    found, _ = run(server, prompts, output)
-    assert found.rows == 6
-    assert server.asked == 2 * (6 - len(kept))
+    count, _ = run(server, prompts, output)
+    assert count == 6
+    assert server.asked == 2 * (6 - len(rows))
 
 
 def test_a_route_that_is_not_there_ends_the_run(server, prompts, tmp_path):
@@ -154,19 +153,29 @@ def test_a_route_that_is_not_there_ends_the_run(server, prompts, tmp_path):
     assert not (tmp_path / "lengths.csv.gz").exists()
 
 
+def kept(output):
+    """The ids of the rows in a file of lengths."""
+    text = gzip.decompress(output.read_bytes()).decode()
+    return [row["prompt_id"] for row in csv.DictReader(text.splitlines())]
+
+
+ALL_BUT_P1 = ["p0", "p2", "p3", "p4", "p5"]
+P1_FAILED = r"1 prompts could not be answered, 'p1' among them: .*5 rows are kept"
+
+
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_one_refused_prompt_is_named_and_the_others_are_kept(server, prompts, tmp_path, status):
     output = tmp_path / "lengths.csv.gz"
     server.instead = {"xx": status}
-    found, _ = run(server, prompts, output, concurrency=1)
-    assert found.rows == 5
-    assert list(found.failed) == ["p1"]
-    assert f"HTTP {status}" in found.failed["p1"]
-    assert "maximum context length" in found.failed["p1"]
+    with pytest.raises(EngineError, match=P1_FAILED) as caught:
+        run(server, prompts, output, concurrency=1)
+    assert f"HTTP {status}" in str(caught.value)
+    assert "maximum context length" in str(caught.value)
+    assert kept(output) == ALL_BUT_P1
     server.prompts.clear()
-    again, _ = run(server, prompts, output)
-    assert (again.rows, server.prompts) == (5, ["xx"])
-    assert "1 prompts could not be answered, 'p1' among them" in str(failure(again.failed))
+    with pytest.raises(EngineError, match=P1_FAILED):
+        run(server, prompts, output)
+    assert server.prompts == ["xx"]
 
 
 WHILE = {
@@ -201,8 +210,8 @@ WHILE = {
 def test_what_a_server_says_for_a_while_is_asked_again(server, prompts, tmp_path, what):
     server.instead = {"xx": [WHILE[what]] * 3}
     output = tmp_path / "lengths.csv.gz"
-    found, _ = run(server, prompts, output, samples=1)
-    assert (found.rows, found.failed) == (6, {})
+    count, _ = run(server, prompts, output, samples=1)
+    assert count == 6
     assert server.prompts.count("xx") == 4
     text = gzip.decompress(output.read_bytes()).decode()
     assert "p1,m,3,2,1.0,1.0,4" in text.splitlines()
@@ -211,13 +220,14 @@ def test_what_a_server_says_for_a_while_is_asked_again(server, prompts, tmp_path
 @pytest.mark.parametrize("what", ["500", "no JSON", "usage is null", "hung up"])
 def test_a_prompt_that_a_server_chokes_on_is_named(server, prompts, tmp_path, what):
     server.instead = {"xx": WHILE[what]}
-    found, _ = run(server, prompts, tmp_path / "lengths.csv.gz")
-    assert (found.rows, list(found.failed)) == (5, ["p1"])
+    with pytest.raises(EngineError, match=P1_FAILED):
+        run(server, prompts, tmp_path / "lengths.csv.gz")
+    assert kept(tmp_path / "lengths.csv.gz") == ALL_BUT_P1
 
 
 def test_usage_alone_is_enough(server, prompts, tmp_path):
     server.instead = {"xx": (200, {}, b'{"usage": {"completion_tokens": 2.0}, "choices": [{}]}')}
-    assert run(server, prompts, tmp_path / "lengths.csv.gz")[0].rows == 6
+    assert run(server, prompts, tmp_path / "lengths.csv.gz")[0] == 6
 
 
 def test_answers_without_counts_end_the_run(server, prompts, tmp_path):
@@ -244,8 +254,9 @@ def test_a_server_that_wants_a_key_says_how_to_give_it(server, prompts, tmp_path
 
 def test_a_filter_that_forbids_one_prompt_is_about_that_prompt(server, prompts, tmp_path):
     server.instead = {"xx": 403}
-    found, _ = run(server, prompts, tmp_path / "lengths.csv.gz", concurrency=1)
-    assert (found.rows, list(found.failed)) == (5, ["p1"])
+    with pytest.raises(EngineError, match=P1_FAILED):
+        run(server, prompts, tmp_path / "lengths.csv.gz", concurrency=1)
+    assert kept(tmp_path / "lengths.csv.gz") == ALL_BUT_P1
 
 
 def test_the_key_comes_from_the_environment_or_the_option(server, prompts, tmp_path, monkeypatch):
@@ -304,8 +315,8 @@ def test_pauses_grow_and_heed_the_server():
 def test_a_prompt_of_half_a_surrogate_pair_is_asked(server, tmp_path):
     file = tmp_path / "prompts.jsonl"
     file.write_text('{"id": "\\ud800", "prompt": "a\\ud800"}\n')
-    found, _ = run(server, read_prompts(file), tmp_path / "a.csv.gz")
-    assert found.rows == 1
+    count, _ = run(server, read_prompts(file), tmp_path / "a.csv.gz")
+    assert count == 1
 
 
 def test_ctrl_c_keeps_what_came(server, prompts, tmp_path):

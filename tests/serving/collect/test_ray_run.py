@@ -12,7 +12,7 @@ from predictor.errors import DatasetError, EngineError
 from serving.cluster.connection import Cluster, Node
 from serving.collect import ray_run, run
 from serving.collect.gathering import Answer
-from serving.collect.lengths import Collected, CollectSettings, Row, kept_rows, write_prompts
+from serving.collect.lengths import CollectSettings, Row, kept_rows, write_prompts
 from serving.collect.ray_run import OnRay, run_on_ray
 from serving.collect.replicas import Replicas
 from serving.collect.shards import Shards
@@ -157,7 +157,7 @@ def test_a_single_machine_goes_on_where_a_run_on_ray_was_killed(engines, prompts
     shards.write(0, {"p0": Row("p0", 3, (1, 1))})
 
     async def asked(todo, settings, output, *, served_name, progress):
-        return Collected(len(kept_rows(output, settings)), {})
+        return len(kept_rows(output, settings))
 
     monkeypatch.setattr(run, "collect", asked)
     told = io.StringIO()
