@@ -52,6 +52,22 @@ class DriverCollector(Collector):
         yield self._gauge(
             "slotwise_engine_requests", "Requests that wait or run", len(self._driver.tracker)
         )
+        yield self._blocked()
+        yield self._counter(
+            "slotwise_mended_requests",
+            "Requests whose state in the engine was not what the scheduler took it for",
+            self._driver.tracker.disagreements,
+        )
+
+    def _blocked(self) -> Metric:
+        family = GaugeMetricFamily(
+            "slotwise_blocked_requests",
+            "Requests that wait and cannot be admitted, by reason",
+            labels=["engine", "reason"],
+        )
+        for reason, count in self._driver.tracker.blocked_by_reason().items():
+            family.add_metric([*self._engine, reason.value], count)
+        return family
 
     def _gauge(self, name: str, text: str, value: float) -> Metric:
         family = GaugeMetricFamily(name, text, labels=["engine"])

@@ -5,10 +5,14 @@ import socket
 import httpx
 import pytest
 
+from predictor.distribution import LengthDistribution
+from scheduler.blocked import Blocked
 from scheduler.driver import Driver
 from scheduler.latency import StepLatency, StepWork
 from scheduler.registry import create_policy
+from scheduler.slo import Slo
 from scheduler.snapshot import Limits
+from scheduler.tracker import Arrival
 from serving.engine_rank import EngineRank
 from serving.vllm_metrics import EngineMetrics
 
@@ -52,6 +56,25 @@ def test_whether_the_latency_model_is_trained_can_be_read(driver):
     assert after["slotwise_engine_requests"] == 0
     with pytest.raises(httpx.ConnectError):
         read(port)
+
+
+def test_who_is_blocked_and_what_was_mended_can_be_read(driver):
+    tracker = driver.tracker
+    for name in "abc":
+        lengths = LengthDistribution.point(3)
+        tracker.arrived(Arrival(name, 0.0, 10, 3, Slo(), lengths), blocked=Blocked.GRAMMAR)
+    tracker.unblocked("a")
+    tracker.closed = Blocked.PAUSED
+    tracker.disagreements += 2
+    metrics = EngineMetrics(driver, host="127.0.0.1", port=0)
+    try:
+        found = read(metrics.port)
+    finally:
+        metrics.close()
+    assert found['slotwise_blocked_requests{engine="0",reason="grammar"}'] == 2
+    assert found['slotwise_blocked_requests{engine="0",reason="paused"}'] == 1
+    assert found['slotwise_blocked_requests{engine="0",reason="kv"}'] == 0
+    assert found["slotwise_mended_requests_total"] == 2
 
 
 @pytest.fixture
