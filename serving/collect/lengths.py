@@ -153,9 +153,11 @@ class _Run:
         self._rows = rows
         self._gate = asyncio.Semaphore(settings.concurrency)
         self._unavailable = 0
+        self._unstarted = 0
 
     async def ask(self, todo: Sequence[Asked], progress: Progress) -> None:
         """Ask them all; what came is written now and then, and however the run ends."""
+        self._unstarted = len(todo)
         tasks = [asyncio.create_task(self._prompt(asked)) for asked in todo]
         try:
             for done, finished in enumerate(asyncio.as_completed(tasks), start=1):
@@ -171,6 +173,7 @@ class _Run:
 
     async def _prompt(self, asked: Asked) -> None:
         async with self._gate:
+            self._unstarted -= 1
             try:
                 found = [
                     await self._server.ask(self._body(asked)) for _ in range(self._settings.samples)
@@ -188,9 +191,12 @@ class _Run:
         )
 
     def _give_up_maybe(self, error: UnavailableError) -> None:
-        """A server may fail on one prompt; several failures in a row mean that it is down."""
+        """A server may fail on one prompt; several failures in a row mean that it is down.
+
+        The last prompts of a run are tried to the end: those that failed before may be among them.
+        """
         self._unavailable += 1
-        if self._unavailable >= _GIVE_UP_AFTER:
+        if self._unavailable >= _GIVE_UP_AFTER and self._unstarted:
             raise EngineError(
                 f"{self._settings.base_url}: every try fails ({error}); what came is kept, "
                 "the same command goes on from there"

@@ -225,6 +225,13 @@ def test_a_prompt_that_a_server_chokes_on_is_named(server, prompts, tmp_path, wh
     assert kept(tmp_path / "lengths.csv.gz") == ALL_BUT_P1
 
 
+def test_several_prompts_that_a_server_chokes_on_are_all_counted(server, prompts, tmp_path):
+    server.instead = {"x" * size: WHILE["500"] for size in (1, 3, 4, 5)}
+    with pytest.raises(EngineError, match=r"4 prompts could not be answered.*2 rows are kept"):
+        run(server, prompts, tmp_path / "lengths.csv.gz", concurrency=6)
+    assert kept(tmp_path / "lengths.csv.gz") == ["p1", "p5"]
+
+
 def test_usage_alone_is_enough(server, prompts, tmp_path):
     server.instead = {"xx": (200, {}, b'{"usage": {"completion_tokens": 2.0}, "choices": [{}]}')}
     assert run(server, prompts, tmp_path / "lengths.csv.gz")[0] == 6
