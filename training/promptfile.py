@@ -77,6 +77,9 @@ def _text(body: Mapping[str, object]) -> str:
             return value
         if isinstance(value, list) and value:
             return _listed(value)
+    match body.get("turns"):
+        case [str(first), *_]:  # MT-bench: the prompts of a person
+            return first
     try:
         return _user_text(turns_of(body))
     except SkippedItemError as error:

@@ -16,7 +16,8 @@ _GPT = frozenset(
 _ROLE_KEYS = ("from", "role", "speaker", "author")
 _TEXT_KEYS = ("value", "content", "text", "message")
 _LIST_KEYS = ("conversations", "conversation", "messages", "items", "dialogue", "dialog", "turns")
-_LISTS_OF_TEXT = (*_LIST_KEYS, "data")
+# Where a plain list of texts alternates; that of "turns" holds prompts alone (MT-bench).
+_ALTERNATING_KEYS = ("conversations", "conversation", "dialogue", "dialog", "data")
 # A prompt and its response in one record, by the names of both.
 _PAIRS = (
     ("instruction", "output"),
@@ -47,13 +48,15 @@ class Turn:
 
 def turns_of(record: Mapping[str, object]) -> tuple[Turn, ...]:
     """The turns of a record; raises ``SkippedItemError`` where it has none, or a malformed one."""
-    for key in _LISTS_OF_TEXT:
+    for key in (*_LIST_KEYS, *_ALTERNATING_KEYS):
         found = record.get(key)
-        if isinstance(found, list) and found:
-            if all(isinstance(each, str) for each in found):
+        if not isinstance(found, list) or not found:
+            continue
+        if all(isinstance(each, str) for each in found):
+            if key in _ALTERNATING_KEYS:
                 return _alternating(found)
-            if key in _LIST_KEYS:
-                return tuple(map(_turn, found))
+        elif key in _LIST_KEYS:
+            return tuple(map(_turn, found))
     for prompt, response in _PAIRS:
         if record.get(prompt) and record.get(response):
             context = _context(record) if prompt == "instruction" else ""

@@ -32,6 +32,7 @@ FORMS = {
             {"from": "human", "value": "More"}, {"from": "gpt", "value": "..."},
         ]
     },
+    "mt-bench": {"question_id": 1, "turns": [TEXT, "And then?"]},
     "a line of text": TEXT,
 }  # fmt: skip
 

@@ -78,6 +78,7 @@ def test_the_input_of_an_instruction_belongs_to_the_prompt():
         ({}, "no conversations"),
         ({"conversations": []}, "no conversations"),
         ({"conversations": "hi"}, "no conversations"),
+        ({"turns": [ASKED, "And then?"]}, "no conversations"),
         ({"messages": [3]}, "malformed turn"),
         ({"messages": [{"role": "user"}]}, "malformed turn"),
         ({"messages": [{"content": "hi"}]}, "malformed turn"),
