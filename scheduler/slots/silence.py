@@ -17,7 +17,7 @@ from scheduler.snapshot import Column, Ints, Snapshot
 
 _HANDLE, _PROMPT_TOKENS = int(Column.HANDLE), int(Column.PROMPT_TOKENS)
 _GENERATED, _LAST_S = int(Column.GENERATED), int(Column.LAST_TOKEN_S)
-_PREEMPTIONS = int(Column.PREEMPTIONS)
+_PREEMPTIONS, _RESTART_S = int(Column.PREEMPTIONS), int(Fact.RESTART_S)
 
 # From these shares of the bound on a silent stream comes before all others that wait, and takes
 # the slot of somebody else if none is free.
@@ -44,7 +44,7 @@ def silent_streams(snapshot: Snapshot, problem: SlotProblem, config: SlotConfig)
     first, forced = _silent(
         snapshot.running.values,
         snapshot.waiting.values,
-        problem.facts[:, Fact.RESTART_S],
+        problem.facts,
         snapshot.now_s,
         config.silence_s,
     )
@@ -68,8 +68,8 @@ def who_yields(
     be brought back in time. If that leaves the ``forced`` without slot or memory, the last in
     ``order`` go, those preempted least often first. Cost: 10 us.
     """
-    if not len(preempt) and not len(forced):
-        return preempt
+    room = _room_for_pauses(snapshot, config) if len(preempt) else 0
+    # Called even where nobody is to go: what a policy runs is compiled before an engine waits.
     return np.asarray(
         _yielding(
             snapshot.running.values,
@@ -80,7 +80,7 @@ def who_yields(
             snapshot.limits.max_num_seqs,
             float(snapshot.kv_tokens_free),
             config.most_preemptions,
-            _room_for_pauses(snapshot, config),
+            room,
         )
     )
 
@@ -103,7 +103,7 @@ def _room_for_pauses(snapshot: Snapshot, config: SlotConfig) -> int:
 
 
 @njit(cache=True)
-def _silent(running, waiting, restart_s, now_s, bound_s):  # type: ignore[no-untyped-def]
+def _silent(running, waiting, facts, now_s, bound_s):  # type: ignore[no-untyped-def]
     size, n = running.shape[1], waiting.shape[1]
     found, last_s = np.empty(size + n, np.int64), np.empty(size + n)
     count = 0
@@ -120,7 +120,7 @@ def _silent(running, waiting, restart_s, now_s, bound_s):  # type: ignore[no-unt
     prefills_s = 0.0
     for k in np.argsort(last_s[:count], kind="mergesort"):
         i = found[k]
-        prefills_s += restart_s[i]
+        prefills_s += facts[i, _RESTART_S]
         spent = (now_s - last_s[k] + prefills_s) / bound_s
         if i >= size and spent < _FIRST_SHARE:
             continue

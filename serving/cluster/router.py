@@ -37,6 +37,8 @@ _UNKNOWN_TOKENS = 256
 _READ_S = 2.0
 # Of equally good replicas Ray may refuse the first (its queue is full): so many more are named.
 _ALTERNATIVES = 3
+# Where a pending request keeps when it was seen first, on this process's monotonic clock.
+_SEEN_S = "slotwise_seen_s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,9 @@ class _Asked:
 
     @classmethod
     def of(cls, pending: PendingRequest) -> "_Asked":
-        waited_s = max(time.time() - pending.created_at, 0.0)
+        # `created_at` is on the wall clock, which may be set meanwhile: that is nobody's age.
+        now_s = time.monotonic()
+        waited_s = now_s - vars(pending).setdefault(_SEEN_S, now_s)
         candidate = candidate_of(pending.args, waited_s=waited_s)
         return cls(pending, candidate, prompt_text(pending.args))
 

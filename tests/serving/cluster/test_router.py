@@ -20,8 +20,9 @@ from predictor.distribution import LengthDistribution
 from scheduler.placement.choice import Candidate
 from scheduler.placement.digest import PLACES, SIZE, Digest, Item
 from scheduler.slo import Slo
+from scheduler.slots.problem import Fact
 from serving.cluster.report import Heard, ReplicaReport
-from serving.cluster.router import SloRequestRouter, candidate_of
+from serving.cluster.router import SloRequestRouter, _Asked, candidate_of
 from serving.xargs import encode
 
 DEPLOYMENT = DeploymentID(name="engines", app_name="slotwise")
@@ -203,3 +204,15 @@ def test_a_request_without_a_forecast_is_as_long_as_it_says():
     body = SimpleNamespace(messages=[], max_tokens=40, ignore_eos=True)
     wanted = Candidate.of(Slo(), LengthDistribution.point(40), prompt_tokens=1.0, waited_s=0.0)
     assert np.array_equal(candidate_of([body], waited_s=0.0).atoms, wanted.atoms)
+
+
+def test_a_wall_clock_that_was_set_ages_no_request():
+    def ttft_left_s(request):
+        return _Asked.of(request).candidate.facts[0, Fact.TTFT_DUE_S]
+
+    request = pending(slo=Slo(ttft_s=5.0))
+    request.created_at -= 3600.0
+    first_s = ttft_left_s(request)
+    assert first_s == 5.0
+    request.created_at -= 3600.0
+    assert 0.0 < first_s - ttft_left_s(request) < 5.0
