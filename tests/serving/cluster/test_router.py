@@ -206,7 +206,7 @@ def test_a_request_without_a_forecast_is_as_long_as_it_says():
     assert np.array_equal(candidate_of([body], waited_s=0.0).atoms, wanted.atoms)
 
 
-def test_a_wall_clock_that_was_set_ages_no_request():
+async def test_a_wall_clock_that_was_set_ages_no_request():
     def ttft_left_s(request):
         return _Asked.of(request).candidate.facts[0, Fact.TTFT_DUE_S]
 
