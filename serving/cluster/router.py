@@ -21,13 +21,14 @@ from scheduler.placement.choice import Candidate
 from scheduler.placement.config import PlacementConfig
 from scheduler.placement.digest import Digest
 from scheduler.placement.fleet import Fleet
-from scheduler.slo import Slo
 from serving.cluster.board_actor import BoardLink
 from serving.cluster.prefixes import PrefixMemory, prompt_text, prompt_tokens
 from serving.cluster.report import Heard
 from serving.cluster.router_metrics import RouterMetrics, router_metrics
 from serving.middleware.routes import CHAT, COMPLETIONS
 from serving.middleware.stated_limits import stated_limits
+from serving.settings import load as load_settings
+from serving.slo_classes import ClassTable, SloClasses
 from serving.xargs import decode
 
 logger = logging.getLogger(__name__)
@@ -50,11 +51,11 @@ class _Asked:
     text: str
 
     @classmethod
-    def of(cls, pending: PendingRequest) -> "_Asked":
+    def of(cls, pending: PendingRequest, classes: ClassTable) -> "_Asked":
         # `created_at` is on the wall clock, which may be set meanwhile: that is nobody's age.
         now_s = time.monotonic()
         waited_s = now_s - vars(pending).setdefault(_SEEN_S, now_s)
-        candidate = candidate_of(pending.args, waited_s=waited_s)
+        candidate = candidate_of(pending.args, classes, waited_s=waited_s)
         return cls(pending, candidate, prompt_text(pending.args))
 
 
@@ -76,6 +77,7 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
     ) -> None:
         """Take the ``request_router_kwargs`` of the deployment."""
         self._prefix_caching = prefix_caching
+        self._classes = SloClasses(load_settings().settings.slo_config)
         self._config = PlacementConfig(stale_s=stale_s)
         self._fleet = Fleet[str](self._config)
         self._prefixes = PrefixMemory()
@@ -165,7 +167,7 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
     def _asked(self, pending: PendingRequest) -> "_Asked":
         """Read once: a request is mostly sent right after it was placed."""
         if self._latest is None or self._latest.pending is not pending:
-            self._latest = _Asked.of(pending)
+            self._latest = _Asked.of(pending, self._classes.table)
         return self._latest
 
     def _poll(self) -> None:
@@ -213,14 +215,18 @@ class SloRequestRouter(RequestRouter):  # type: ignore[misc]
         self._rank.pop(name, None)
 
 
-def candidate_of(args: Sequence[Any], *, waited_s: float) -> Candidate:
-    """A request as the ingress sends it: promise and forecast travel in ``vllm_xargs``."""
+def candidate_of(args: Sequence[Any], classes: ClassTable, *, waited_s: float) -> Candidate:
+    """A request as the ingress sends it: SLO and forecast travel in ``vllm_xargs``.
+
+    One that the ingress could not read has the SLO that its engine's scheduler will give it.
+    """
     fields: Mapping[str, Any] = getattr(args[0], "__dict__", {}) if args else {}
     xargs = fields.get("vllm_xargs")
     hints = decode(xargs if isinstance(xargs, Mapping) else None)
     limits = stated_limits(CHAT if "messages" in fields else COMPLETIONS, fields)
+    _, slo = classes.resolve(hints.slo_class, whole=hints.slo)
     return Candidate.of(
-        hints.slo or Slo(),
+        slo,
         hints.lengths or limits.condition(LengthDistribution.point(_UNKNOWN_TOKENS)),
         prompt_tokens=prompt_tokens(args),
         waited_s=waited_s,

@@ -23,8 +23,11 @@ from scheduler.slo import Slo
 from scheduler.slots.problem import Fact
 from serving.cluster.report import Heard, ReplicaReport
 from serving.cluster.router import SloRequestRouter, _Asked, candidate_of
+from serving.slo_classes import ClassTable
+from serving.slo_config import DEFAULT, ClassTargets, SloConfig
 from serving.xargs import encode
 
+NO_DEFAULT = ClassTable(DEFAULT)
 DEPLOYMENT = DeploymentID(name="engines", app_name="slotwise")
 
 
@@ -197,18 +200,18 @@ async def test_a_digest_of_another_release_is_said_and_ignored(router, caplog):
 
 def test_a_request_without_hints_is_placed_all_the_same():
     for args in ([], [SimpleNamespace()], [SimpleNamespace(vllm_xargs={"slotwise_slo_s": "x"})]):
-        assert candidate_of(args, waited_s=0.0).prompt_tokens == 1.0
+        assert candidate_of(args, NO_DEFAULT, waited_s=0.0).prompt_tokens == 1.0
 
 
 def test_a_request_without_a_forecast_is_as_long_as_it_says():
     body = SimpleNamespace(messages=[], max_tokens=40, ignore_eos=True)
     wanted = Candidate.of(Slo(), LengthDistribution.point(40), prompt_tokens=1.0, waited_s=0.0)
-    assert np.array_equal(candidate_of([body], waited_s=0.0).atoms, wanted.atoms)
+    assert np.array_equal(candidate_of([body], NO_DEFAULT, waited_s=0.0).atoms, wanted.atoms)
 
 
 async def test_a_wall_clock_that_was_set_ages_no_request():
     def ttft_left_s(request):
-        return _Asked.of(request).candidate.facts[0, Fact.TTFT_DUE_S]
+        return _Asked.of(request, NO_DEFAULT).candidate.facts[0, Fact.TTFT_DUE_S]
 
     request = pending(slo=Slo(ttft_s=5.0))
     request.created_at -= 3600.0
@@ -216,3 +219,12 @@ async def test_a_wall_clock_that_was_set_ages_no_request():
     assert first_s == 5.0
     request.created_at -= 3600.0
     assert 0.0 < first_s - ttft_left_s(request) < 5.0
+
+
+def test_a_request_without_an_slo_has_that_of_the_default_class_or_none():
+    classes = {"chat": ClassTargets(ttft_ms=5000)}
+    default = ClassTable(SloConfig(classes=classes, default_class="chat"))
+    for table, slo in ((NO_DEFAULT, Slo()), (default, Slo(ttft_s=5.0))):
+        wanted = Candidate.of(slo, LengthDistribution.point(16), prompt_tokens=1.0, waited_s=0.0)
+        found = candidate_of([SimpleNamespace(prompt="Hi", max_tokens=16)], table, waited_s=0.0)
+        assert np.array_equal(found.facts, wanted.facts, equal_nan=True)
