@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from predictor.errors import InputError
 from scheduler.registry import PolicyName
 from serving.report.seeds import interval
 from serving.simulate.config import SimConfig
@@ -18,14 +19,20 @@ from serving.simulate.workload import SimWorkload
 
 
 def attainment(config: SimConfig, workload: SimWorkload, name: str, scale: float) -> dict[str, Any]:
-    """Share of kept promises and mean latency, with the share by seed and its 95 % interval."""
+    """SLO attainment and mean latency, with attainment by seed and its 95 % interval.
+
+    Requests without an SLO count towards the latency alone. Raises ``InputError`` if none has one.
+    """
     policy = PolicyName.parse(name)
     profiles = engine_profiles(config)
     shares, latency_s = [], []
     for seed in range(config.seed, config.seed + config.seeds):
         requests = workload.requests(seed, oracle=policy.oracle, scale=scale)
         records = run_policy(policy, profiles, requests, placement=config.new_placement()).records
-        shares.append(float(np.mean([bool(record.met) for record in records])))
+        judged = [record.met for record in records if record.met is not None]
+        if not judged:
+            raise InputError("no request has a target: give --slo-config with some")
+        shares.append(float(np.mean(judged)))
         latency_s.append(float(np.mean([record.e2e_s or 0.0 for record in records])))
     return {
         "slo_attainment": float(np.mean(shares)),

@@ -3,6 +3,7 @@
 import pytest
 from rich.console import Console
 
+from predictor.errors import InputError
 from serving.simulate.attainment import attainment, attainments
 from serving.simulate.config import SimConfig
 from serving.simulate.workload import SimWorkload
@@ -38,3 +39,24 @@ def test_processes_find_the_same_in_the_order_asked(config):
     points = [(config, name, scale) for scale in (4.0, 0.5) for name in config.policies]
     alone = [attainment(config, workload, name, scale) for _, name, scale in points]
     assert attainments(points, workers=2) == alone
+
+
+def test_requests_without_an_slo_count_towards_the_latency_alone(tmp_path):
+    rows = ["t_s,input_tokens,output_tokens", *(f"{n},20,20" for n in range(30))]
+    trace = tmp_path / "trace.csv"
+    trace.write_text("\n".join(rows) + "\n")
+    slos = tmp_path / "slos.yaml"
+    slos.write_text("classes: {easy: {e2e_ms: 9000000}, free: {}}\n")
+
+    def found(*names):
+        config = SimConfig(
+            policies=("fcfs",),
+            instances=("l40s-llama-3.1-8b",),
+            traces=tuple(f"{name}={trace}" for name in names),
+            slo_config=slos,
+        )
+        return attainment(config, SimWorkload(config, Console(quiet=True)), "fcfs", 1.0)
+
+    assert found("easy", "free")["slo_attainment"] == 1.0
+    with pytest.raises(InputError, match="target"):
+        found("free")
