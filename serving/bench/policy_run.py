@@ -72,7 +72,7 @@ class PolicyTurn:
             try:
                 asyncio.run(self._replay.run())
             finally:
-                self._other_cpu_share = _others_since(began, engine.session)
+                self._other_cpu_share = _others_since(began, engine)
             self.on_phase("stopping the engine")
         self.on_phase("done")
 
@@ -156,6 +156,9 @@ class PolicyTurn:
         )
 
 
-def _others_since(began: CpuTimes | None, session: int) -> float | None:
-    ended = CpuTimes.now(session)
-    return ended.others_since(began) if began is not None and ended is not None else None
+def _others_since(began: CpuTimes | None, engine: EngineProcess) -> float | None:
+    """What others took; of an engine that died nobody knows any more what was its part."""
+    ended = CpuTimes.now(engine.session)
+    if began is None or ended is None or not engine.alive():
+        return None
+    return ended.others_since(began)
