@@ -47,7 +47,7 @@ def launch(
     spread = [text for option in free.items() for text in option]
     cpu = CpuDefaults.of(model, given)
     return Launch(
-        command=(*VLLM_SERVER, "--model", model, *ours, *spread, *cpu.arguments, *given.flags),
+        command=(*VLLM_SERVER, "--model", model, *ours, *spread, *cpu.arguments, *cpu.flags),
         environment={
             **os.environ,
             **SAFE_PATH,

@@ -20,15 +20,19 @@ _COMPILERS = ("g++", "clang++", "c++")
 
 @dataclass(slots=True)
 class CpuDefaults:
-    """``arguments`` for vLLM and ``notes`` for the user that say what was chosen and why."""
+    """``arguments`` for vLLM and ``notes`` for the user that say what was chosen and why.
 
+    ``flags`` are the user's own, less what is left to us.
+    """
+
+    flags: tuple[str, ...]
     arguments: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, model: str, given: VllmArguments) -> "CpuDefaults":
         """Of a model folder or hub id; empty for a vLLM that is not built for CPUs."""
-        made = cls()
+        made = cls(given.flags)
         if layout.cpu_build():
             made._choose_dtype(given)
             made._choose_memory(model, given)
@@ -36,7 +40,10 @@ class CpuDefaults:
         return made
 
     def _choose_dtype(self, given: VllmArguments) -> None:
-        if given.where(_DTYPE) is None:
+        value, others = given.split(_DTYPE)
+        if value == dtype.AUTO:
+            self.flags = others
+        if value == dtype.AUTO or given.where(_DTYPE) is None:
             found = dtype.chosen(dtype.AUTO)
             self.arguments += [_DTYPE, found]
             self.notes.append(f"{dtype.reason(found)}; {_DTYPE} changes it")

@@ -44,6 +44,16 @@ class VllmArguments:
                 return f"{name.removeprefix('--')} in {self.file}"
         return None
 
+    def split(self, option: str) -> tuple[str | None, tuple[str, ...]]:
+        """The value that a flag gives an option, and all flags but that one."""
+        for place, flag in enumerate(self.flags):
+            name, equals, value = flag.partition("=")
+            if _means(name, option):
+                end = place + (1 if equals else 2)
+                found = value if equals else next(iter(self.flags[place + 1 : end]), None)
+                return found, (*self.flags[:place], *self.flags[end:])
+        return None, self.flags
+
 
 def _without_equals(flags: Sequence[str]) -> Iterator[str]:
     """vLLM looks for the file's flag as a word of its own, and passes over any other spelling."""

@@ -38,6 +38,14 @@ def test_dtype_memory_and_eager_mode_suit_the_machine_and_are_said(laptop):
     assert "no C++ compiler" in said
 
 
+@pytest.mark.parametrize("flags", [["--dtype", "auto"], ["--dtype=auto"], ["--dt=auto"]])
+def test_a_dtype_left_open_by_name_is_chosen_too(laptop, flags):
+    command = started("--port", "9000", *flags, "--seed", "1").command
+    assert "auto" not in " ".join(command)
+    assert command[command.index("--dtype") + 1] == "float32"
+    assert command[-4:] == ("--port", "9000", "--seed", "1")
+
+
 @pytest.mark.parametrize(
     ("flags", "absent"),
     [
