@@ -52,7 +52,7 @@ WAVE_LOW_RPS = 1.92
 # The scan of rates begins at the first of these shares of the limit where the bound holds.
 _BEGIN = (1 / 6, 1 / 24, 1 / 96)
 # It goes up by this factor, and ends so finely.
-_STEP, _TOLERANCE = 1.3, 0.03
+_STEP, _TOLERANCE = 1.3, 0.07
 
 
 def capacity(profile: str, workload: str, name: str, seed: int, count: int) -> float:
@@ -174,8 +174,7 @@ class Experiments:
             "scan_begins_at_shares_of_limit": list(_BEGIN),
             "scan_step": _STEP,
         }
-        commits = self._document["config"].setdefault("commits", {})
-        commits.update(dict.fromkeys(self._names, _commit()))
+        self._commit = _commit()
 
     def limited(self, name: str, workload: str) -> str:
         """The policy with the step limit chosen for this workload, if one was."""
@@ -194,7 +193,8 @@ class Experiments:
         of_workload = self._document.setdefault("capacity", {}).setdefault(workload, {})
         for name in self._names:
             figures = figures_of([next(rates) for _ in self._seeds])
-            of_workload[name] = {"policy": self.limited(name, workload), **figures}
+            policy = self.limited(name, workload)
+            of_workload[name] = {"policy": policy, "commit": self._commit, **figures}
         full_rps = limit_rps(asked.engine_profile, workload)
         self._document.setdefault("limit_rps", {})[workload] = full_rps
         by_seed = {name: figures["by_seed"] for name, figures in of_workload.items()}
@@ -215,7 +215,8 @@ class Experiments:
         wave |= {"low_rps": WAVE_LOW_RPS, "high_rps": _SWING * WAVE_LOW_RPS}
         for name in self._names:
             figures = violations_of([next(shares) for _ in self._seeds])
-            named = {"policy": self.limited(name, "square-wave"), **figures}
+            policy = self.limited(name, "square-wave")
+            named = {"policy": policy, "commit": self._commit, **figures}
             wave.setdefault("violations", {})[name] = named
         self._write()
 

@@ -6,34 +6,38 @@ Each table stands between two marks, so that what a page says is what the result
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import reference_table
+from benchmarks import published_table, reference_table, weights_table
 
 ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Stands on ``page`` between the marks of ``name``, made from a file of benchmarks/results."""
+    """Stands on ``page`` between the marks of ``name``, made from ``source`` of benchmarks/."""
 
     page: str
     name: str
     source: str
-    text: Callable[[Mapping[str, Any]], str]
+    text: Callable[[Any], str]
 
     def written(self, text: str) -> str:
         """The page's text with this table in it; raises ``ValueError`` without its marks."""
-        source = ROOT / "benchmarks" / "results" / self.source
+        source = ROOT / "benchmarks" / self.source
         return replaced(text, self.name, self.text(json.loads(source.read_text(encoding="utf-8"))))
 
 
 TABLES = (
-    Table("README.md", "reference", "reference.json", reference_table.readme_table),
-    Table("docs/benchmarks.md", "reference", "reference.json", reference_table.docs_table),
+    Table("README.md", "reference", "results/reference.json", reference_table.readme_table),
+    Table("docs/benchmarks.md", "reference", "results/reference.json", reference_table.docs_table),
+    Table("README.md", "published", "results/published.json", published_table.readme_table),
+    Table("docs/benchmarks.md", "published", "results/published.json", published_table.docs_table),
+    Table("docs/benchmarks.md", "weights", "weights.json", weights_table.docs_table),
+    Table("docs/benchmarks.md", "wave", "results/published.json", published_table.wave_table),
 )
 
 

@@ -89,3 +89,70 @@ async def test_a_request_names_its_rule_and_its_forecast_counts_for_router_and_e
     chosen = await router.choose_replicas(["a"], SimpleNamespace(args=[request]))
     assert chosen == [["a"], request]
     assert decode(request.vllm_xargs).lengths.mean == forecast.mean
+
+
+def test_the_step_limit_that_lasts_longest_is_chosen():
+    from benchmarks.step_limits import longest
+
+    def violations(limit, rps):
+        holds_to = {128: 0.4, 256: 2.0, 384: 2.0, 512: 1.0}[limit]
+        return 0.0 if rps <= holds_to else 0.5 + 1 / limit
+
+    chosen, held = longest([128, 256, 384, 512], violations, 0.5)
+    assert chosen == 384  # as long as 256, and fewer violations where both end
+    assert held[128] == 0.0
+    assert 0.8 < held[512] <= 1.0 < held[256] == held[384] <= 2.0
+    # Where nobody holds at the first rate the scan begins lower.
+    assert longest([128, 512], violations, 8.0)[0] == 512
+
+
+def test_a_rival_has_the_step_limit_of_the_workload(tmp_path):
+    from argparse import Namespace
+
+    from benchmarks.published import Experiments
+
+    limits = tmp_path / "limits.json"
+    limits.write_text('{"step_limit": {"mixed-v1": {"qoserve": 256, "slidingserve": 384}}}')
+    asked = Namespace(
+        policies="qoserve",
+        step_limits=limits,
+        seeds=2,
+        merge=False,
+        output=tmp_path / "out.json",
+        engine_profile="l40s-llama-3.1-8b",
+        num_requests=10,
+    )
+    experiments = Experiments(asked)
+    assert experiments.limited("qoserve", "mixed-v1") == "qoserve@256"
+    assert experiments.limited("slidingserve[chunker]", "mixed-v1") == "slidingserve[chunker]@384"
+    assert experiments.limited("qoserve", "sharegpt") == "qoserve"
+    assert experiments.limited("slotwise", "mixed-v1") == "slotwise"
+
+
+def test_the_published_tables_name_limits_and_ratios():
+    from benchmarks.published_table import docs_table, readme_table, wave_table
+
+    def figures(policy, *rates):
+        mean = sum(rates) / len(rates)
+        by_seed = list(rates)
+        bounds = [mean - 1, mean + 1]
+        return {"policy": policy, "capacity_rps": mean, "interval_95": bounds, "by_seed": by_seed}
+
+    capacity = {
+        "slotwise": figures("slotwise", 2.0, 4.0),
+        "qoserve": figures("qoserve@256", 1.0, 4.0),
+    }
+    shares = {"mean": 0.25, "interval_95": [0.2, 0.3], "policy": "qoserve@512"}
+    document = {
+        "capacity": {"sharegpt": capacity},
+        "limit_rps": {"sharegpt": 9.0},
+        "square_wave": {"violations": {"qoserve": shares}},
+    }
+    assert readme_table(document).splitlines()[2:] == [
+        "| `qoserve` | 2.50/s |",
+        "| `slotwise` | 3.00/s |",
+    ]
+    lines = docs_table(document).splitlines()
+    assert "| `qoserve` | 2.50 (1.50 to 3.50) @256 |" in lines
+    assert "| `slotwise` over `qoserve`, paired | 1.50 (1.00 to 2.00) |" in lines
+    assert "| `qoserve@512` | 25.0 % (20.0 to 30.0) | 51 % |" in wave_table(document)

@@ -48,3 +48,12 @@ def test_the_numbers_in_the_readme_are_those_of_the_result_file():
 def test_the_tables_are_those_that_the_command_writes(table):
     text = (ROOT / table.page).read_text(encoding="utf-8")
     assert table.written(text) == text
+
+
+def test_the_capacities_in_the_readme_are_those_of_the_result_file():
+    result = json.loads((ROOT / "benchmarks/results/published.json").read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| `([a-z-]+)`((?: \| [\d.]+/s)+) \|$", README, re.MULTILINE)
+    assert {"sarathi-edf", "qoserve", "slidingserve", "slotwise"} == {policy for policy, _ in rows}
+    for policy, rates in rows:
+        expected = [of[policy]["capacity_rps"] for of in result["capacity"].values()]
+        assert re.findall(r"[\d.]+(?=/s)", rates) == [f"{rate:.2f}" for rate in expected]
