@@ -51,8 +51,12 @@ def test_the_tables_are_those_that_the_command_writes(table):
 
 
 def test_the_capacities_in_the_readme_are_those_of_the_result_file():
-    result = json.loads((ROOT / "benchmarks/results/published.json").read_text(encoding="utf-8"))
     rows = re.findall(r"^\| `([a-z-]+)`((?: \| [\d.]+/s)+) \|$", README, re.MULTILINE)
+    source = ROOT / "benchmarks/results/published.json"
+    if not source.exists():
+        assert not rows
+        return
+    result = json.loads(source.read_text(encoding="utf-8"))
     assert {"sarathi-edf", "qoserve", "slidingserve", "slotwise"} == {policy for policy, _ in rows}
     for policy, rates in rows:
         expected = [of[policy]["capacity_rps"] for of in result["capacity"].values()]
