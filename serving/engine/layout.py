@@ -40,12 +40,12 @@ def environment(layout: Layout | None) -> dict[str, str]:
     """Return the variables that the layout adds; none for a vLLM that is not built for CPUs."""
     if (layout or default()) == "compact":
         # Without the first vLLM refuses ``uni`` on CPUs.
-        return {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", **_free_threads(_cores()), **_short_spins()}
+        return {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", **_free_threads(_cores()), **short_spins()}
     if not cpu_build():
         return {}
     # vLLM keeps a core for its server, too.
     free = _BIND not in os.environ and _one_memory()
-    return {**(_free_threads(_cores() - 1) if free else {}), **_short_spins()}
+    return {**(_free_threads(_cores() - 1) if free else {}), **short_spins()}
 
 
 def default() -> Layout:
@@ -68,7 +68,8 @@ def _free_threads(count: int) -> dict[str, str]:
     return {_BIND: "nobind", "OMP_NUM_THREADS": str(max(count, 1))}
 
 
-def _short_spins() -> dict[str, str]:
+def short_spins() -> dict[str, str]:
+    """Return the variable that lets other processes have a core soon; the user's own wins."""
     return {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", _SPIN_COUNT)}
 
 
