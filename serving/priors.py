@@ -47,10 +47,12 @@ class ClassPriors:
         learned = self._learned.get(slo_class)
         if learned is not None:
             return learned.truncated(max_tokens)
-        if max_tokens not in self._flat:
+        flat = self._flat.get(max_tokens)
+        if flat is None:
             if len(self._flat) >= _MOST_LIMITS:
                 self._flat.clear()  # clients name whatever limits they like
             edges = log_edges(max_tokens=max(max_tokens, 2), bins=32)
-            flat = np.full(len(edges) - 1, 1.0 / (len(edges) - 1))
-            self._flat[max_tokens] = LengthDistribution(edges=edges, probabilities=flat)
-        return self._flat[max_tokens]
+            chances = np.full(len(edges) - 1, 1.0 / (len(edges) - 1))
+            # Another thread may clear the rest at any moment.
+            flat = self._flat[max_tokens] = LengthDistribution(edges=edges, probabilities=chances)
+        return flat

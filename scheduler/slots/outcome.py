@@ -75,7 +75,8 @@ def outcome(snapshot: Snapshot, decision: StepDecision) -> Outcome:
 def _walk(rows, keeps, running, slots, facts, atoms, token_s):  # type: ignore[no-untyped-def]
     """Each takes the slot that comes free first; prefills are computed one after the other."""
     n = len(rows)
-    free_s = np.zeros(max(slots, keeps))
+    # Nobody needs more slots than there are requests.
+    free_s = np.zeros(min(max(slots, keeps), n))
     slot = np.empty(n, dtype=np.int64)
     turn_s, begin_s, end_s = np.empty(n), np.empty(n), np.empty(n)
     chance, chance_now = np.empty(n), np.empty(n)

@@ -25,6 +25,7 @@ from serving.predictors import NO_PREDICTOR, predictor_folder
 from serving.priors import ClassPriors
 from serving.scratch_folder import ScratchFolder
 from serving.settings import Settings
+from serving.turns import in_turns
 
 logger = logging.getLogger(__name__)
 
@@ -231,29 +232,35 @@ class PredictionService:
         try:
             parts = self._submitted(prompts)
         except PredictionError as error:
-            return self._fallen_back(prompts, _reason(error))
+            return await self._fallen_back(prompts, _reason(error))
         _, late = await asyncio.wait([part.done for part in parts], timeout=within_s)
         for future in late:
             future.cancel()
-        return [forecast for part in parts for forecast in self._result(part)]
+        found: list[Forecast] = []
+        for part in parts:
+            found.extend(await self._result(part))
+        return found
 
     def _submitted(self, prompts: Sequence[Prompt]) -> list[Part]:
         if self._pool is None:
             raise _NoModelError("no model")
         return self._pool.submit(prompts)
 
-    def _result(self, part: Part) -> list[Forecast]:
+    async def _result(self, part: Part) -> list[Forecast]:
         # A future told to cancel is cancelled by now: a plain future needs no turn of the loop.
         if part.done.cancelled():
-            return self._fallen_back(part.prompts, "late")
+            return await self._fallen_back(part.prompts, "late")
         error = part.done.exception()
         if error is not None:
-            return self._fallen_back(part.prompts, _reason(error))
+            return await self._fallen_back(part.prompts, _reason(error))
         return part.done.result()
 
-    def _fallen_back(self, prompts: Sequence[Prompt], reason: Reason) -> list[Forecast]:
+    async def _fallen_back(self, prompts: Sequence[Prompt], reason: Reason) -> list[Forecast]:
         self._events.fallback(reason, len(prompts))
-        return [self.prior(prompt) for prompt in prompts]
+        found: list[Forecast] = []
+        async for some in in_turns(prompts):
+            found.extend(self.prior(prompt) for prompt in some)
+        return found
 
 
 class _NoModelError(PredictionError):

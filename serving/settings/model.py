@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     )
     max_body_mib: float = Field(default=32.0, gt=0, le=1024, description="largest request body")
     max_items: int = Field(default=10_000, ge=1, description="most prompts in a bulk request")
+    schedule_deadline_ms: float = Field(
+        default=10_000.0, gt=0, description="a decision of the sidecar later than this is refused"
+    )
     max_concurrency: int = Field(
         default=1_000,
         ge=1,

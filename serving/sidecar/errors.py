@@ -12,12 +12,18 @@ from predictor.errors import (
     DistributionError,
     InputError,
     PredictionError,
+    SlotwiseError,
     SnapshotError,
     StoreError,
 )
 from serving.sidecar.json_response import JsonResponse
 
 logger = logging.getLogger(__name__)
+
+
+class BusyError(SlotwiseError):
+    """Not now: too much waits already, or what it takes is not there yet."""
+
 
 _KINDS = {401: "authentication_error", 404: "not_found_error", 405: "invalid_request_error"}
 
@@ -42,6 +48,7 @@ def add_error_handlers(app: FastAPI) -> None:
         (SnapshotError, 422),
         (PredictionError, 409),
         (StoreError, 503),
+        (BusyError, 503),
     ):
         app.add_exception_handler(kind, _ours(status))
 

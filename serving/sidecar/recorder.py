@@ -17,6 +17,7 @@ from serving.sidecar.live import LiveState
 from serving.sidecar.schemas.base import seconds, slo_of
 from serving.sidecar.schemas.observation import ObservationIn
 from serving.slo_classes import OTHER, SloClasses
+from serving.turns import in_turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,13 @@ class Recorder:
 
     async def record(self, asked: Sequence[ObservationIn]) -> tuple[list[Observation], Outcome]:
         """Raises ``DistributionError`` for a bad forecast, ``StoreError`` if nothing took them."""
-        rows = [self._observation(each) for each in asked]
+        rows: list[Observation] = []
+        async for some in in_turns(asked):
+            rows.extend(self._observation(each) for each in some)
         outcome = await asyncio.wrap_future(self.writer.submit(rows))
-        for row in rows:
-            self._learn(row)
+        async for few in in_turns(rows):
+            for row in few:
+                self._learn(row)
         return rows, outcome
 
     def resume(self, recent: Sequence[Observation]) -> None:

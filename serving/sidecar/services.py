@@ -17,6 +17,7 @@ from serving.settings import Settings
 from serving.sidecar.live import RECENT, LiveState
 from serving.sidecar.recorder import Recorder
 from serving.sidecar.scheduling.decide import Decider
+from serving.sidecar.scheduling.worker import DecisionWorker
 from serving.sidecar.traces import Traces, traces_of
 from serving.slo_classes import SloClasses
 
@@ -32,7 +33,7 @@ class Services:
     priors: ClassPriors
     metrics: Metrics
     predictions: PredictionService
-    decider: Decider
+    decisions: DecisionWorker
     store: ObservationStore
     writer: ObservationWriter
     recorder: Recorder
@@ -51,7 +52,10 @@ class Services:
             priors=base.priors,
             metrics=base.metrics,
             predictions=base.predictions,
-            decider=Decider(base.classes, base.priors, settings.policy, settings.time_box_ms / 1e3),
+            decisions=DecisionWorker(
+                Decider(base.classes, base.priors, settings.policy, settings.time_box_ms / 1e3),
+                deadline_s=settings.schedule_deadline_ms / 1e3,
+            ),
             store=base.store,
             writer=base.writer,
             recorder=Recorder(
@@ -69,11 +73,12 @@ class Services:
             self.recorder.resume(await asyncio.to_thread(self.store.latest, RECENT))
         except StoreError as error:
             logger.error("what was observed before is not known: %s", error)
-        await asyncio.to_thread(self.decider.warm_up)
+        await self.decisions.warm_up(PolicyName.parse(self.settings.policy))
         await self.predictions.start()
 
     async def stop(self) -> None:
         """Write what was acknowledged or is on its way, end the predictor."""
+        await self.decisions.stop()
         await self.predictions.stop()
         await asyncio.to_thread(self.writer.stop)
         await asyncio.to_thread(self.traces.stop)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import orjson
 from fastapi import APIRouter
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from predictor.errors import InputError
@@ -22,8 +22,7 @@ from serving.sidecar.schemas.predict import (
     StrictPromptsIn,
 )
 from serving.sidecar.services import Services
-
-_PROMPTS = TypeAdapter(list[PromptIn])
+from serving.turns import in_turns
 
 
 def router() -> APIRouter:
@@ -46,7 +45,7 @@ def router() -> APIRouter:
     async def bulk(asked: PromptsIn, used: Used) -> Response:
         """Forecast many; a wrong item is answered with ``null`` and an error of its own."""
         _check_items(used, len(asked.prompts))
-        prompts, faults = _validated(asked.prompts, used.settings.max_prompt_characters)
+        prompts, faults = await _validated(asked.prompts, used.settings.max_prompt_characters)
         return await _many(used, prompts, faults)
 
     @routes.post(
@@ -82,20 +81,22 @@ async def _many(used: Services, prompts: dict[int, PromptIn], faults: dict[int, 
     )
 
 
-def _validated(items: list[object], limit: int) -> tuple[dict[int, PromptIn], dict[int, str]]:
+async def _validated(items: list[object], limit: int) -> tuple[dict[int, PromptIn], dict[int, str]]:
     """Good items, and what is wrong with the others, by index."""
+    good: dict[int, PromptIn] = {}
     faults: dict[int, str] = {}
-    try:
-        good = dict(enumerate(_PROMPTS.validate_python(items)))
-    except ValidationError as error:
-        for fault in error.errors(include_url=False, include_input=False):
-            faults.setdefault(int(fault["loc"][0]), explain(fault, skip=1)[1])
-        kept = [index for index in range(len(items)) if index not in faults]
-        fine = _PROMPTS.validate_python([items[index] for index in kept])
-        good = dict(zip(kept, fine, strict=True))
-    for index in [i for i, item in good.items() if len(item.prompt) > limit]:
-        del good[index]
-        faults[index] = f"prompt: longer than {limit} characters"
+    async for some in in_turns(list(enumerate(items))):
+        for index, item in some:
+            try:
+                prompt = PromptIn.model_validate(item)
+            except ValidationError as error:
+                fault = error.errors(include_url=False, include_input=False)[0]
+                faults[index] = explain(fault)[1]
+                continue
+            if len(prompt.prompt) > limit:
+                faults[index] = f"prompt: longer than {limit} characters"
+            else:
+                good[index] = prompt
     return good, faults
 
 

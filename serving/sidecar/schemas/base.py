@@ -2,15 +2,34 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from scheduler.slo import Slo
+
+# No message of ours has half as many.
+_MOST_KEYS = 64
 
 
 class Asked(BaseModel):
     """From outside: unknown keys are errors, numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_keys(cls, given: Any) -> Any:
+        """Each unknown key is an error of its own: millions of them would take seconds."""
+        if isinstance(given, dict) and len(given) > _MOST_KEYS:
+            raise ValueError(f"{len(given)} keys; known are: {', '.join(cls.model_fields)}")
+        return given
 
 
 class Answered(BaseModel):

@@ -22,7 +22,11 @@ from serving.sidecar.schemas.base import (
 
 StepTime = Annotated[float, Field(gt=0, le=3_600_000)]
 
+# On one engine, or on none; and in one body. A decision takes some 30 us for each.
 MOST_REQUESTS = 5_000
+MOST_IN_ALL = 20_000
+# All forecasts of a body together; /predict tells one in 65.
+MOST_NUMBERS = 2_000_000
 
 _REQUEST = {
     "id": "a",
@@ -131,6 +135,24 @@ class ScheduleIn(Asked):
     policy: Name | None = Field(default=None, description="default: the server's")
     instances: list[InstanceIn] = Field(min_length=1, max_length=64)
     unassigned: list[RequestIn] = Field(default_factory=list, max_length=MOST_REQUESTS)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        groups = (self.unassigned, *(instance.requests for instance in self.instances))
+        count = sum(map(len, groups))
+        if count > MOST_IN_ALL:
+            raise ValueError(f"{count} requests; at most {MOST_IN_ALL} in one body")
+        numbers = sum(
+            len(request.lengths)
+            for requests in groups
+            for request in requests
+            if isinstance(request.lengths, list)
+        )
+        if numbers > MOST_NUMBERS:
+            raise ValueError(
+                f"{numbers} numbers in lengths; at most {MOST_NUMBERS} in one body: give fewer bins"
+            )
+        return self
 
 
 ReasonCode = Literal[

@@ -285,6 +285,25 @@ async def test_no_model_at_all():
         await used.reload()
 
 
+@pytest.mark.parametrize("running", ["none", "queue_full"])
+async def test_ten_thousand_priors_let_others_have_their_turn(folder, running):
+    """They take a second or more together, on the loop that answers everybody."""
+    used = service(None if running == "none" else folder, queue_items=10)
+    await used.start()
+    try:
+        asked = asyncio.create_task(
+            used.many([Prompt("x", max_tokens=1 + n % 700) for n in range(10_000)])
+        )
+        turns = 0
+        while not asked.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns > 100
+        assert [each.lengths.edges[-1] for each in asked.result()[:3]] == [2, 2, 3]
+    finally:
+        await used.stop()
+
+
 def real(source):
     return PredictionService(
         source=str(source),

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import shutil
 import time
@@ -7,7 +8,11 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from sidecars import settings_in
 
+from serving.observations.writer import ObservationWriter
 from serving.sidecar.app import create_app
+from serving.sidecar.recorder import Recorder
+from serving.sidecar.schemas.observation import ObservationIn
+from serving.sidecar.services import Services
 
 METRICS = {
     "slotwise_database_up", "slotwise_e2e_seconds", "slotwise_ignored_hints", "slotwise_model",
@@ -206,6 +211,27 @@ def test_an_observation_is_judged_by_the_targets_of_its_class_that_it_leaves_out
     assert stored["own"].violated == "ttft"
     assert (stored["none"].slo_class, stored["none"].met) == ("other", None)
     assert (stored["unheard"].slo_class, stored["unheard"].met) == ("unheard of", None)
+
+
+async def test_a_thousand_observations_let_others_have_their_turn(tmp_path, monkeypatch):
+    """While they are read, and while they are learned from."""
+    recorder = Services.of(settings_in(tmp_path)).recorder
+    turns, read_at, submit = 0, [], recorder.writer.submit
+    monkeypatch.setattr(
+        ObservationWriter, "submit", lambda _, rows: read_at.append(turns) or submit(rows)
+    )
+    learned_at = []
+    monkeypatch.setattr(Recorder, "_learn", lambda *_: learned_at.append(turns))
+    recorder.writer.start()
+    rows = [ObservationIn(output_tokens=1 + n % 200, lengths=[0, 9, 1.0]) for n in range(1_000)]
+    asked = asyncio.create_task(recorder.record(rows))
+    while not asked.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await asyncio.to_thread(recorder.writer.stop)
+    assert len(asked.result()[0]) == len(learned_at) == 1_000
+    assert read_at[0] > 20
+    assert learned_at[-1] - learned_at[0] > 20
 
 
 def test_prompts_are_stored_only_when_told_to(tmp_path):

@@ -133,3 +133,11 @@ def test_answers_are_one_json_object(client):
     answer = client.post("/predict/bulk", json={"prompts": [{"prompt": "a"}]})
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.content)
+
+
+def test_an_item_with_a_hundred_thousand_keys_is_one_fault(client):
+    items = [{"prompt": "x", **{str(n): 0 for n in range(100_000)}}, {"prompt": "x"}, 7]
+    told = client.post("/predict/bulk", json={"prompts": items}).json()
+    assert [each is None for each in told["predictions"]] == [True, False, True]
+    assert "100001 keys; known are: prompt" in told["errors"][0]["error"]
+    assert told["errors"][1]["index"] == 2
