@@ -108,13 +108,12 @@ class SlotwiseMiddleware:
     async def _unread(
         self, services: MiddlewareServices, path: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Pass a request on, and count it if it generates."""
-        scope = {**scope, "state": scope.get("state", {})}
-        if generates(path):
-            services.metrics.untouched.labels(label(path)).inc()
-        await self._app(scope, receive, send)
+        """Pass a request on, and count it if it generated: by its route, or by vLLM's own count."""
+        scope, watch = {**scope, "state": scope.get("state", {})}, Watch(send)
+        await self._app(scope, receive, watch.send)
         usage = Usage.of_state(scope["state"])
-        if not generates(path) and usage is not None and usage.output_tokens > 0:
+        counted = generates(path) or (usage is not None and usage.output_tokens > 0)
+        if counted and (watch.status is None or watch.status < 400):
             services.metrics.untouched.labels(label(path)).inc()
 
 

@@ -52,11 +52,6 @@ class CompletionBody:
         """Whether the answer shows that the scheduler ended it, and none of several has begun."""
         return self.answers == 1 and self.kind in (CHAT, COMPLETIONS)
 
-    @property
-    def max_tokens(self) -> int | None:
-        """The longest answer the client allows."""
-        return self.limits().max_tokens
-
     def limits(self, engine: EngineDefaults = EngineDefaults()) -> OutputLimits:  # noqa: B008
         """What the request and the engine say of each answer's length."""
         return stated_limits(self.kind, self.fields, engine)

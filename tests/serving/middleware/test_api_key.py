@@ -125,3 +125,31 @@ def test_it_agrees_with_vllms_own_check(monkeypatch):
             assert will_be_refused(scope, "/v1/responses") is not admitted
     for prefix in authenticate.GUARDED_PREFIX:
         assert will_be_refused({"type": "http", "method": "POST", "headers": []}, prefix)
+
+
+def test_it_is_made_first_in_vllms_own_application(serve):
+    """vLLM puts its check and our middleware around its routes, as it does at its start."""
+    register = pytest.importorskip("vllm.entrypoints.serve.middleware.register")
+    from fastapi import FastAPI
+
+    with serve():  # for its settings
+        pass
+    fake, everything = FakeVllm(), ["*"]
+    app = FastAPI()
+    app.state.args = SimpleNamespace(
+        api_key=["other", "secret"],
+        allowed_origins=everything,
+        allowed_methods=everything,
+        allowed_headers=everything,
+        allow_credentials=False,
+        enable_request_id_headers=False,
+        middleware=["serving.middleware.asgi.SlotwiseMiddleware"],
+    )
+    register.init_entrypoints_middleware(app.state.args, app, ("generate",))
+    app.mount("/", fake.app)
+    with TestClient(app) as client:
+        assert client.post(CHAT, json=HI).status_code == 401
+        assert "slotwise_predictions_total{" not in client.get("/slotwise/metrics").text
+        assert client.post(CHAT, json=HI, headers=KEY).status_code == 200
+    assert hints_of(fake.seen[0]).slo_class == "chat"
+    assert len(fake.seen) == 1

@@ -75,9 +75,19 @@ def test_what_else_is_asked():
         max_completion_tokens=5,
         temperature=0,
     )
-    assert (body.model, body.answers, body.max_tokens, body.temperature) == ("m", 3, 5, 0.0)
+    assert (body.model, body.answers, body.limits().max_tokens, body.temperature) == (
+        "m",
+        3,
+        5,
+        0.0,
+    )
     odd = parsed(CHAT, messages=[], n=True, max_tokens="many", temperature="hot")
-    assert (odd.model, odd.answers, odd.max_tokens, odd.temperature) == (None, 1, None, None)
+    assert (odd.model, odd.answers, odd.limits().max_tokens, odd.temperature) == (
+        None,
+        1,
+        None,
+        None,
+    )
 
 
 def test_what_is_nested_too_deep_to_write_goes_as_it_came():

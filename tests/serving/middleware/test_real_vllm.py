@@ -190,6 +190,73 @@ def test_completions_in_every_form(server, asked, answers):
         assert (row["answers"], row["output_tokens"]) == (answers, 4 * answers)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "body", "last"),
+    [
+        ("/v1/responses", {"input": "Say hello.", "max_output_tokens": 20}, "response.completed"),
+        ("/v1/messages", {"messages": HI, "max_tokens": 20}, "message_stop"),
+    ],
+)
+def test_other_apis_carry_their_slo_and_are_observed_to_the_token(server, path, body, last, stream):
+    before = int(server.metric(STORED))
+    headers = {"x-gateway-inference-objective": "code", "x-slo-ttft-ms": "600000"}
+    body = {"model": "tiny", "stream": stream, **body}
+    answer = server.http.post(path, json=body, headers=headers)
+    assert answer.status_code == 200
+    if stream:
+        assert f"event: {last}\n" in answer.text
+        (usage, *_) = [each for each in map(json.loads, events(answer)) if counted(each)][::-1]
+        told = counted(usage)
+    else:
+        told = counted(answer.json())
+    (row,) = server.observations(before + 1)[before:]
+    assert (row["slo_class"], row["met"], row["natural"]) == ("code", 1, 1)
+    assert (row["input_tokens"], row["output_tokens"]) == told
+    assert 0 < row["ttft_s"] <= row["e2e_s"]
+    assert json.loads(row["lengths"])[0] >= 0
+    assert row["predicted_mean"] <= 20
+
+
+def counted(event):
+    """Tokens in and out, as an answer or the last event of a stream says them."""
+    usage = (event.get("response") or event).get("usage") or {}
+    found = usage.get("input_tokens"), usage.get("output_tokens")
+    return None if None in found or not found[1] else found
+
+
+def test_a_batch_of_chats_is_observed_as_several_answers(server):
+    before = int(server.metric(STORED))
+    body = {"model": "tiny", "messages": [HI, HI], "max_tokens": 6, "ignore_eos": True}
+    answer = server.http.post("/v1/chat/completions/batch", json=body)
+    assert answer.status_code == 200
+    (row,) = server.observations(before + 1)[before:]
+    assert (row["answers"], row["output_tokens"], row["natural"]) == (2, 12, 0)
+
+
+def test_an_output_that_states_no_limit_is_cut_where_the_engine_cuts_it(server):
+    before = int(server.metric(STORED))
+    body = {"model": "tiny", "prompt": "Once upon a time"}
+    assert server.http.post("/v1/completions", json=body).status_code == 200
+    body = {"model": "tiny", "messages": HI, "stop": ["e"]}
+    assert server.http.post("/v1/chat/completions", json=body).status_code == 200
+    completed, chatted = server.observations(before + 2)[before:]
+    assert last_edge(completed) <= 16
+    assert last_edge(chatted) <= 511
+
+
+def last_edge(row):
+    lengths = json.loads(row["lengths"])
+    return lengths[len(lengths) // 2]
+
+
+def test_a_route_that_is_switched_off_generates_nothing_and_is_not_counted(server):
+    body = {"token_ids": [504, 3014], "sampling_params": {"max_tokens": 4}}
+    assert server.http.post("/inference/v1/generate", json=body).status_code == 403
+    label = '{route="/inference/v1/generate"}'
+    assert server.metric("slotwise_untouched_requests_total" + label) == 0
+
+
 def test_vllm_says_itself_what_is_wrong(server):
     assert server.http.post("/v1/completions", content=b"{").status_code == 400
     wrong = chat(server, max_tokens=-3)
@@ -237,8 +304,13 @@ def test_clients_that_go_away_leave_nothing_in_the_engine(server):
 
 def test_plain_flags_in_mode_shadow_and_the_death_of_the_engine(tmp_path, model_folder):
     log = tmp_path / "shadow.jsonl"
-    started = Server(tmp_path, model_folder, *OURS, command=PLAIN, mode="shadow", shadow_log=log)
+    keys = ("--api-key", "secret", "other")
+    ours = (*OURS, *keys)
+    started = Server(tmp_path, model_folder, *ours, command=PLAIN, mode="shadow", shadow_log=log)
     try:
+        assert chat(started).status_code == 401
+        assert started.metric("slotwise_predictions_total") == 0
+        started.http.headers["authorization"] = "Bearer other"
         assert chat(started, max_tokens=100).status_code == 200
         headers = {"x-llm-d-inference-objective": "impatient"}
         assert chat(started, headers, stream=True).status_code == 200

@@ -127,6 +127,8 @@ def test_what_does_not_generate_is_not_counted(no_predictor):
     client, _ = no_predictor
     for path in ("/v1/messages/count_tokens", "/v1/embeddings"):
         assert client.post(path, json={"input": "Hi", "tokens": 0}).status_code == 200
+    # A route that is switched off.
+    assert client.post("/inference/v1/generate", json={"status": 403}).status_code == 403
     assert metric(client, UNTOUCHED) == 0
 
 
