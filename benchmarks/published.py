@@ -9,9 +9,9 @@ another draw of lengths and arrivals. The rates are scanned upward from a sixth 
 from a lower one where more are violated there. *Square wave*: mixed-v1 for 20 minutes, the rate
 alternating every 2 minutes between a low one and 2.5 times that. Rivals have the step limits that
 ``benchmarks/step_limits.py`` chose on other seeds. Policies are told what each class showed before.
-Figures are means with 95 % intervals; ratios are paired by seed. *Limit*: by mean values, the rate
-at which steps that give each answer its token and prompts their share take as long as the tightest
-TPOT. ``--merge`` keeps the figures of policies that are not named as they stand in the file.
+Figures are means with 95 % intervals, and the values of each seed. *Limit*: by mean values, the
+rate at which steps that give each answer its token and prompts their share take as long as the
+tightest TPOT. ``--merge`` keeps the figures of other policies in the file.
 """
 
 import argparse
@@ -55,7 +55,7 @@ _BEGIN = (1 / 6, 1 / 24, 1 / 96)
 _STEP, _TOLERANCE = 1.3, 0.07
 
 
-def capacity(profile: str, workload: str, name: str, seed: int, count: int) -> float:
+def capacity(profile: str, name: str, seed: int, workload: str, count: int) -> float:
     config = SimConfig(
         policies=(name,), instances=(profile,), workload=workload, num_requests=count
     )
@@ -122,20 +122,9 @@ def wave_requests(profile: str, low_rps: float, seed: int) -> list[SimRequest]:
     ]
 
 
-def wave_violations(profile: str, name: str, low_rps: float, seed: int) -> float:
+def wave_violations(profile: str, name: str, seed: int, low_rps: float) -> float:
     requests = wave_requests(profile, low_rps, seed)
     return violated_share(run_policy(PolicyName.parse(name), [load_profile(profile)], requests))
-
-
-def beside(values: dict[str, list[float]], rival: str) -> dict[str, Any]:
-    """Each policy's capacity over the rival's, seed by seed; without a rival's there is none."""
-    if not all(values.get(rival, [0.0])):
-        return {}
-    found = {}
-    for name, rates in values.items():
-        ratios = (np.array(rates) / np.array(values[rival])).tolist()
-        found[name] = {"mean": float(np.mean(ratios)), "interval_95": interval(ratios)}
-    return found
 
 
 def violations_of(shares: list[float]) -> dict[str, Any]:
@@ -182,43 +171,33 @@ class Experiments:
         return name if limit is None or "@" in name else f"{name}@{limit}"
 
     def capacities(self, workload: str) -> None:
-        """Measure one workload."""
-        asked = self._asked
-        points = [
-            (asked.engine_profile, workload, self.limited(name, workload), seed, asked.num_requests)
-            for name in self._names
-            for seed in self._seeds
-        ]
-        rates = iter(pooled(capacity, points, asked.workers, workload))
+        """Measure one workload, one policy after the other."""
+        full_rps = limit_rps(self._asked.engine_profile, workload)
+        self._document.setdefault("limit_rps", {})[workload] = full_rps
         of_workload = self._document.setdefault("capacity", {}).setdefault(workload, {})
         for name in self._names:
-            figures = figures_of([next(rates) for _ in self._seeds])
             policy = self.limited(name, workload)
-            of_workload[name] = {"policy": policy, "commit": self._commit, **figures}
-        full_rps = limit_rps(asked.engine_profile, workload)
-        self._document.setdefault("limit_rps", {})[workload] = full_rps
-        by_seed = {name: figures["by_seed"] for name, figures in of_workload.items()}
-        ratios = self._document.setdefault(f"over_{asked.rival}", {})
-        ratios[workload] = beside(by_seed, asked.rival)
-        self._write()
+            rates = self._by_seed(capacity, policy, workload, self._asked.num_requests)
+            of_workload[name] = {"policy": policy, "commit": self._commit, **figures_of(rates)}
+            self._write()
 
     def square_wave(self) -> None:
         """Measure the share of violations under the square wave."""
-        asked = self._asked
-        points = [
-            (asked.engine_profile, self.limited(name, "square-wave"), WAVE_LOW_RPS, seed)
-            for name in self._names
-            for seed in self._seeds
-        ]
-        shares = iter(pooled(wave_violations, points, asked.workers, "square wave"))
         wave = self._document.setdefault("square_wave", {})
         wave |= {"low_rps": WAVE_LOW_RPS, "high_rps": _SWING * WAVE_LOW_RPS}
         for name in self._names:
-            figures = violations_of([next(shares) for _ in self._seeds])
             policy = self.limited(name, "square-wave")
-            named = {"policy": policy, "commit": self._commit, **figures}
-            wave.setdefault("violations", {})[name] = named
-        self._write()
+            shares = self._by_seed(wave_violations, policy, WAVE_LOW_RPS)
+            figures = {"policy": policy, "commit": self._commit, **violations_of(shares)}
+            wave.setdefault("violations", {})[name] = figures
+            self._write()
+
+    def _by_seed(self, measured: Any, policy: str, *rest: Any) -> list[float]:
+        profile = self._asked.engine_profile
+        points = [(profile, policy, seed, *rest) for seed in self._seeds]
+        label = " ".join(map(str, (policy, *rest[:1])))
+        found: list[float] = pooled(measured, points, self._asked.workers, label)
+        return found
 
     def _write(self) -> None:
         text = json.dumps(self._document, indent=1) + "\n"
@@ -241,7 +220,6 @@ def main() -> None:
     parser.add_argument("--num-requests", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--rival", default="qoserve")
     parser.add_argument("--step-limits", type=Path, default=_STEP_LIMITS)
     parser.add_argument("--no-wave", action="store_true")
     parser.add_argument("--merge", action="store_true")

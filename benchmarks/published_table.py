@@ -11,6 +11,8 @@ _WORKLOADS = {
     "mixed-v2": "mixed-v2",
 }
 _OURS = "slotwise"
+_NAMES = ("sarathi-edf", "qoserve", "slidingserve", _OURS)
+NOT_YET = "Not measured with these rivals yet."
 _PUBLISHED_WAVE = {"sarathi-edf": "58 %", "qoserve": "51 %", "slidingserve": "28 %"}
 
 Figures = Mapping[str, Any]
@@ -18,9 +20,10 @@ Figures = Mapping[str, Any]
 
 def readme_table(document: Figures) -> str:
     """Requests per second that each policy carries."""
-    capacity = document["capacity"]
+    if not (capacity := _measured(document)):
+        return NOT_YET
     lines = _head("policy", capacity)
-    for name in _names(capacity):
+    for name in _NAMES:
         rates = (of_workload[name]["capacity_rps"] for of_workload in capacity.values())
         lines.append(f"| `{name}` | {' | '.join(f'{rate:.2f}/s' for rate in rates)} |")
     return "\n".join(lines)
@@ -28,23 +31,44 @@ def readme_table(document: Figures) -> str:
 
 def docs_table(document: Figures) -> str:
     """The same with 95 % intervals and step limits, then ratios, then the square wave."""
-    capacity = document["capacity"]
+    if not (capacity := _measured(document)):
+        return NOT_YET
     lines = _head("", capacity)
-    for name in _names(capacity):
+    for name in _NAMES:
         cells = [_capacity(of_workload[name], name) for of_workload in capacity.values()]
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     full = (f"{document['limit_rps'][workload]:.2f}" for workload in capacity)
     lines.append(f"| engine full, by mean values | {' | '.join(full)} |")
-    for rival in (name for name in _names(capacity) if name != _OURS):
+    for rival in (name for name in _NAMES if name != _OURS):
         ratios = (_ratio(of_workload, rival) for of_workload in capacity.values())
         lines.append(f"| `{_OURS}` over `{rival}`, paired | {' | '.join(ratios)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _caption(document["config"], capacity)])
+
+
+def _measured(document: Figures) -> Figures:
+    """The workloads on which every policy was measured."""
+    return {
+        workload: by_name
+        for workload, by_name in document["capacity"].items()
+        if set(_NAMES) <= set(by_name)
+    }
+
+
+def _caption(config: Figures, capacity: Figures) -> str:
+    """What was measured, and which code."""
+    runs = capacity.values()
+    commits = sorted({figures["commit"] for by_name in runs for figures in by_name.values()})
+    return (
+        f"Requests a second: means of {config['seeds']} seeds of {config['num_requests']} requests "
+        f"with 95 % intervals.\nRatios: means over the seeds, lowest to highest. "
+        f"Code: {', '.join(commits)}."
+    )
 
 
 def wave_table(document: Figures) -> str:
     """The share of violations under the square wave, beside what was published."""
     if "square_wave" not in document:
-        return "Not measured with these rivals yet."
+        return NOT_YET
     lines = ["| | here | published |", "|---|---|---|"]
     for name, figures in document["square_wave"]["violations"].items():
         share = _interval(100 * figures["mean"], figures["interval_95"], 100, 1)
@@ -56,12 +80,6 @@ def wave_table(document: Figures) -> str:
 def _head(first: str, capacity: Figures) -> list[str]:
     names = " | ".join(_WORKLOADS[workload] for workload in capacity)
     return [f"| {first} | {names} |", "|---" * (1 + len(capacity)) + "|"]
-
-
-def _names(capacity: Figures) -> list[str]:
-    """Policies in the order of the file, ours last."""
-    names = list(next(iter(capacity.values())))
-    return sorted(names, key=lambda name: name == _OURS)
 
 
 def _capacity(figures: Figures, name: str) -> str:

@@ -119,7 +119,7 @@ def main() -> None:
             a.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for name in names if a.wave_limits else ():
         shares = {
-            wave_violations(a.engine_profile, f"{name}@{limit}", WAVE_LOW_RPS, seeds[0]): limit
+            wave_violations(a.engine_profile, f"{name}@{limit}", seeds[0], WAVE_LOW_RPS): limit
             for limit in _numbers(a.wave_limits)
         }
         chosen = shares[min(shares)]

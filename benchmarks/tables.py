@@ -29,7 +29,7 @@ class Table:
         """The page's text with this table in it; raises ``ValueError`` without its marks."""
         source = ROOT / "benchmarks" / self.source
         if not source.exists():
-            return replaced(text, self.name, "Not measured with these rivals yet.")
+            return replaced(text, self.name, published_table.NOT_YET)
         return replaced(text, self.name, self.text(json.loads(source.read_text(encoding="utf-8"))))
 
 

@@ -136,23 +136,27 @@ def test_the_published_tables_name_limits_and_ratios():
         mean = sum(rates) / len(rates)
         by_seed = list(rates)
         bounds = [mean - 1, mean + 1]
-        return {"policy": policy, "capacity_rps": mean, "interval_95": bounds, "by_seed": by_seed}
+        found = {"policy": policy, "capacity_rps": mean, "interval_95": bounds}
+        return {**found, "by_seed": by_seed, "commit": "abc"}
 
     capacity = {
         "slotwise": figures("slotwise", 2.0, 4.0),
         "qoserve": figures("qoserve@256", 1.0, 4.0),
+        "sarathi-edf": figures("sarathi-edf@256", 0.0, 2.0),
+        "slidingserve": figures("slidingserve@384", 0.0, 0.0),
     }
     shares = {"mean": 0.25, "interval_95": [0.2, 0.3], "policy": "qoserve@512"}
     document = {
-        "capacity": {"sharegpt": capacity},
+        "capacity": {"sharegpt": capacity, "mixed-v1": {"slotwise": capacity["slotwise"]}},
+        "config": {"seeds": 2, "num_requests": 10},
         "limit_rps": {"sharegpt": 9.0},
         "square_wave": {"violations": {"qoserve": shares}},
     }
-    assert readme_table(document).splitlines()[2:] == [
-        "| `qoserve` | 2.50/s |",
-        "| `slotwise` | 3.00/s |",
-    ]
+    assert "| `qoserve` | 2.50/s |" in readme_table(document).splitlines()
     lines = docs_table(document).splitlines()
     assert "| `qoserve` | 2.50 (1.50 to 3.50) @256 |" in lines
     assert "| `slotwise` over `qoserve`, paired | 1.50 (1.00 to 2.00) |" in lines
+    assert "| `slotwise` over `sarathi-edf`, paired | 2.00 (2.00 to 2.00) |" in lines
+    assert "| `slotwise` over `slidingserve`, paired | - |" in lines
+    assert lines[-1].endswith("Code: abc.")
     assert "| `qoserve@512` | 25.0 % (20.0 to 30.0) | 51 % |" in wave_table(document)

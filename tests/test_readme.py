@@ -57,7 +57,9 @@ def test_the_capacities_in_the_readme_are_those_of_the_result_file():
         assert not rows
         return
     result = json.loads(source.read_text(encoding="utf-8"))
-    assert {"sarathi-edf", "qoserve", "slidingserve", "slotwise"} == {policy for policy, _ in rows}
+    names = {"sarathi-edf", "qoserve", "slidingserve", "slotwise"}
+    measured = [of_all for of_all in result["capacity"].values() if names <= set(of_all)]
+    assert {policy for policy, _ in rows} == (names if measured else set())
     for policy, rates in rows:
-        expected = [of[policy]["capacity_rps"] for of in result["capacity"].values()]
+        expected = [of_all[policy]["capacity_rps"] for of_all in measured]
         assert re.findall(r"[\d.]+(?=/s)", rates) == [f"{rate:.2f}" for rate in expected]

@@ -35,11 +35,12 @@ class SarathiEdfPolicy:
     def step(self, snapshot: Snapshot, plan: Plan | None) -> StepDecision:  # noqa: ARG002
         """Sort begun and waiting prefills by deadline, and name the budget."""
         prefills = prefills_of(snapshot)
+        budget = min(self.token_budget, snapshot.limits.max_batched_tokens)
         order = np.argsort(deadline_s(RequestTable(prefills.values)), kind="stable")
         return step_in_order(
             snapshot,
             prefills,
             order,
-            budget=max(self.token_budget, len(prefills.decodes)),
+            budget=max(budget, len(prefills.decodes)),
             relegated=order[:0],
         )

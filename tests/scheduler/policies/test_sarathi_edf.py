@@ -35,6 +35,12 @@ def test_every_decode_gets_a_token_however_small_the_budget():
     assert names(decision.running) == "abc"
 
 
+def test_the_engines_own_limit_stands():
+    tracker = tracker_of(("a", 0.0, 900, CHAT, None, 0), limits=LIMITS)
+    decision, _ = decided(SarathiEdfPolicy(5000), tracker, now_s=1.0, latency=LATENCY)
+    assert decision.token_budget == 1000
+
+
 def test_begun_prefills_are_computed_by_deadline():
     tracker = tracker_of(
         ("a", 0.0, 900, CHAT, 100, 0),  # due at 2 s
