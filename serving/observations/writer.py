@@ -73,7 +73,8 @@ class ObservationWriter:
         self._parcels: queue.SimpleQueue[_Parcel | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stopped = False
-        self._starting = threading.Lock()
+        # Held while the thread is started, ended, or given something.
+        self._gate = threading.RLock()
         self._up = False
         self._retry_at_s = self._prune_at_s = 0.0
         # Rows put aside since the start.
@@ -96,7 +97,7 @@ class ObservationWriter:
 
     def revive(self) -> bool:
         """Whether the thread lives; one that died is started anew if the system allows it."""
-        with self._starting:
+        with self._gate:
             if self._thread is None or self._stopped:
                 return False
             if self._thread.is_alive():
@@ -111,20 +112,22 @@ class ObservationWriter:
 
     def stop(self) -> None:
         """Write what was submitted, then end."""
-        self.revive()
-        self._stopped = True
-        self._parcels.put(None)
+        with self._gate:
+            self.revive()
+            self._stopped = True
+            self._parcels.put(None)
         if self._thread is not None:
             self._thread.join()
         self._store.close()
 
     def submit(self, rows: Sequence[Observation]) -> Future[Outcome]:
-        """Hand rows over; thread-safe, does not block."""
+        """Hand rows over; thread-safe, does not wait for a disk."""
         parcel = _Parcel(rows)
-        if self._stopped or (self._thread is not None and not self.revive()):
-            self._lose([parcel], StoreError("nothing stores observations at the moment"))
-        else:
-            self._parcels.put(parcel)
+        with self._gate:
+            if not self._stopped and (self._thread is None or self.revive()):
+                self._parcels.put(parcel)
+                return parcel.done
+        self._lose([parcel], StoreError("nothing stores observations at the moment"))
         return parcel.done
 
     def _run(self) -> None:
