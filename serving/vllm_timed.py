@@ -30,7 +30,8 @@ class TimedScheduler(AsyncScheduler):  # type: ignore[misc]
 
     A step lasts from the previous step's results to its own, whatever the engine does in between:
     so long its requests wait for their next tokens. Where nobody was left, it lasts from its
-    scheduling.
+    scheduling. In a benchmark a request ends at the recorded length that it carries
+    (``replay_lengths``).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

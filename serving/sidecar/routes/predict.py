@@ -63,8 +63,9 @@ def router() -> APIRouter:
 async def _many(used: Services, prompts: dict[int, PromptIn], faults: dict[int, str]) -> Response:
     with used.traces.span("predict", items=len(prompts)):
         found = await used.predictions.many([_prompt(each) for each in prompts.values()])
-    asked = prompts.values()
-    forecasts = [f.within(each.limits()) for f, each in zip(found, asked, strict=True)]
+    forecasts: list[Forecast] = []
+    async for some in in_turns(list(zip(found, prompts.values(), strict=True))):
+        forecasts.extend(forecast.within(each.limits()) for forecast, each in some)
     for source in ("model", "prior"):
         count = sum(forecast.source == source for forecast in forecasts)
         used.metrics.predictions.labels(source).inc(count)
