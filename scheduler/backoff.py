@@ -45,7 +45,8 @@ class Backoff:
         """Take note that a step with so many of the waiting in sight took too long."""
         self._overruns += 1
         self._rest = min(2 ** max(self._overruns - 2, 0) - 1, _LONGEST_REST)
-        self.shown = max(min(self.shown, seen) // 2, LEAST_SHOWN)
+        if seen > LEAST_SHOWN:
+            self.shown = max(min(self.shown, seen) // 2, LEAST_SHOWN)
         self._in_time, self._patience = 0, min(2 * self._patience, _LONGEST_PATIENCE)
 
     def in_time(self) -> None:

@@ -24,6 +24,9 @@ def test_a_short_queue_that_overran_is_shown_in_half():
     backoff = Backoff.of(slots=16)
     backoff.overran(600)
     assert backoff.shown == 300
+    # With so few in sight it was not the queue.
+    backoff.overran(100)
+    assert backoff.shown == 300
 
 
 def test_overruns_in_a_row_mean_ever_longer_rests_and_one_step_in_time_ends_them():
