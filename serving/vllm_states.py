@@ -45,7 +45,7 @@ class EngineStates:
 
     ``arrive`` registers a request that the tracker does not know; ``forget`` ends one, and is told
     whether its answer is ``complete``.
-    Cost of :meth:`look`: 3 us where nobody is blocked, and under 1 us for each of at most 32
+    Cost of :meth:`look`: 7 us where nobody is blocked, and about 1 us for each of at most 32
     blocked requests.
     """
 
@@ -230,8 +230,10 @@ class EngineStates:
             if skipped and self._tracker.reason(name) is None:
                 self._note_passed_over(request)
             self._settle(request)
-            if self._side_holds_skipped and planned and self._tracker.reason(name) is None:
-                # It can come: it stands where the policy wants it, not in front.
+            comes = planned and self._tracker.reason(name) is None
+            if self._side_holds_skipped and comes and not request.num_computed_tokens:
+                # It can come: it stands where the policy wants it, not in front. Whoever holds KV
+                # blocks stays in front: nobody may wait for blocks before a request that has some.
                 self._side.remove_request(request)
                 self._engine.waiting.add_request(request)
 
@@ -239,7 +241,9 @@ class EngineStates:
         """See whether what some of the blocked wait for is there."""
         for _ in range(min(len(self._watched), _LOOKS)):
             name, request = self._watched.popitem(last=False)
-            if name in self._tracker and _waits(request):
+            if self._still_blocked(request):
+                self._watched[name] = request
+            elif name in self._tracker and _waits(request):
                 self._settle(request)
 
     def _look_at_adapters(self) -> None:
@@ -289,6 +293,14 @@ class EngineStates:
         if passed_over is not None and time.monotonic() < passed_over.retry_at_s:
             return Blocked.SKIPPED
         return None
+
+    def _still_blocked(self, request: Request) -> bool:
+        """Whether nothing changed for a request that is watched; a quick answer to most looks."""
+        if request.status is RequestStatus.WAITING_FOR_STRUCTURED_OUTPUT_GRAMMAR:
+            return _grammar(request) is None
+        if request.status is RequestStatus.WAITING_FOR_REMOTE_KVS:
+            return request.request_id not in self._engine.finished_recving_kv_req_ids
+        return False
 
     def _is_over(self, request: Request, reason: Blocked) -> bool:
         """Whether what it waits for is there although vLLM has not looked yet."""

@@ -4,7 +4,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from vllm_steps import LATENCY, SLOTS, Compiled, request, run_step, waiting_of, with_grammar
+from vllm_steps import LATENCY, SLOTS, compiled, request, run_step, waiting_of, with_grammar
 
 from scheduler.blocked import Blocked
 from scheduler.decision import Plan, StepDecision
@@ -76,7 +76,7 @@ def test_a_grammar_that_is_compiled_costs_nobody_a_slot_and_then_comes(make_sche
     assert preemptions(scheduler) == 0
     assert seen(scheduler)[0] == []
     assert scheduler.driver.tracker.blocked_by_reason()[Blocked.GRAMMAR] == 2
-    waits.structured_output_request.grammar = Compiled()
+    waits.structured_output_request.grammar = compiled()
     run_step(scheduler, in_flight, lag=1)
     assert "json" in seen(scheduler)[1]
     assert seen_arrival(scheduler, "json") == born_s
@@ -146,6 +146,8 @@ def test_adapters_of_those_who_sit_out_are_counted(make_scheduler):
 @pytest.mark.parametrize("most", [1, 2, SLOTS])
 def test_no_slot_is_given_up_beyond_the_active_limit(make_scheduler, most):
     scheduler, in_flight = make_scheduler("fcfs", policy=Greedy()), deque()
+    if not hasattr(scheduler, "max_num_active_reqs"):
+        pytest.skip("this release has no active limit")
     fill(scheduler, in_flight)
     scheduler.max_num_active_reqs = most
     for number in range(3):

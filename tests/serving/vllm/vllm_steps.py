@@ -11,42 +11,54 @@ LATENCY = StepLatency.linear(step_s=1e-3, decode_s=1e-4, prompt_token_s=1e-5)
 PATIENT = Slo(e2e_s=3600.0)
 
 
-class Compiled:
-    """A compiled grammar that allows everything."""
+def compiled():
+    """Return a compiled grammar that allows everything."""
+    from vllm.v1.structured_output.backend_types import StructuredOutputGrammar
 
-    def accept_tokens(self, request_id, tokens):
-        return True
+    class Anything(StructuredOutputGrammar):
+        def accept_tokens(self, request_id, tokens):
+            return True
 
-    def is_terminated(self):
-        return False
+        def validate_tokens(self, tokens):
+            return tokens
+
+        def rollback(self, num_tokens):
+            pass
+
+        def fill_bitmask(self, bitmask, batch_index):
+            pass
+
+        def is_terminated(self):
+            return False
+
+        def reset(self):
+            pass
+
+    return Anything()
 
 
-class Compiling:
-    """A structured output whose grammar comes when the test says so."""
-
-    reasoning_ended = True
-    grammar = None
-
-
-def request(name, *, prompt=20, tokens=30, slo=PATIENT, adapter=None, kv=None, resumable=False):
+def request(name, *, prompt=20, tokens=30, slo=PATIENT, adapter=None, kv=None, **more):
+    """Return a request that says its length; ``more`` goes to its sampling and to vLLM's class."""
     from vllm.lora.request import LoRARequest
     from vllm.sampling_params import SamplingParams
     from vllm.v1.request import Request
 
     xargs = encode(slo_class="chat", slo=slo, lengths=LengthDistribution.point(tokens))
     extra = xargs if kv is None else {**xargs, "kv_transfer_params": kv}
-    params = SamplingParams(max_tokens=tokens, ignore_eos=True, extra_args=extra)
+    structured = more.pop("structured_outputs", None)
+    params = SamplingParams(
+        max_tokens=tokens, ignore_eos=True, extra_args=extra, structured_outputs=structured
+    )
     lora = None if adapter is None else LoRARequest(f"adapter{adapter}", adapter, "nowhere")
-    return Request(name, [1] * prompt, params, None, lora_request=lora, resumable=resumable)
+    return Request(name, [1] * prompt, params, None, lora_request=lora, **more)
 
 
 def with_grammar(name, **kwargs):
-    from vllm.v1.request import RequestStatus
+    """Return a request with a structured output, its grammar not compiled yet."""
+    from vllm.sampling_params import StructuredOutputsParams
 
-    made = request(name, **kwargs)
-    made.structured_output_request = Compiling()
-    made.status = RequestStatus.WAITING_FOR_STRUCTURED_OUTPUT_GRAMMAR
-    return made
+    wanted = StructuredOutputsParams(json_object=True)
+    return request(name, structured_outputs=wanted, reasoning_ended=True, **kwargs)
 
 
 def new_request(name, rng):
