@@ -65,6 +65,15 @@ class TestShortestFeasibleFirst:
         assert served("shortest-feasible-first", 20.0, tracker) == "bca"
 
 
+class TestEarliestDeadlineFirst:
+    def test_a_preempted_stream_is_due_with_its_next_token(self, served, waiting):
+        tracker = waiting((0.0, 90, CHAT), (2.9, 100, CHAT), (3.1, 100, CHAT))
+        tracker.scheduled({"a": 100})
+        tracker.tokens({"a": 40}, 4.0)  # 40 tokens of 0.1 s after 4.0 s: due at 8.0 s
+        tracker.preempted("a")
+        assert served("edf", 7.0, tracker) == "bac"  # the others at 7.9 s and 8.1 s
+
+
 class TestUnpredictedBoost:
     def test_the_largest_share_used_comes_first(self, served, waiting):
         tracker = waiting((0.0, 1, CODE), (3.0, 1, CHAT), (2.0, 1, CHAT))  # 4/30, 1/5, 2/5
