@@ -17,8 +17,9 @@ class Plan:
     """Who comes next over the coming seconds; stands until the snapshot's version changes.
 
     ``order`` names every live request the planner looked at, first served first, running ones
-    included; ``held`` are those of them who must wait for memory. The first ``overdue`` of the
-    order have waited too long and stand there for that alone. ``silent`` are handles of streams
+    included; ``held`` are those of them who must wait for memory, ``gone`` those who run and give
+    theirs up. The first ``overdue`` of the order have waited too long and stand there for that
+    alone. ``silent`` are handles of streams
     that have begun and were silent for long: they are served before all others, and the first
     ``forced`` of them must have a slot now.
     ``value`` is the planner's own estimate of what the order is worth (its unit is the policy's)
@@ -29,6 +30,7 @@ class Plan:
     made_at_s: float
     order: Ints
     held: Ints = field(default_factory=no_handles)
+    gone: Ints = field(default_factory=no_handles)
     overdue: int = 0
     silent: Ints = field(default_factory=no_handles)
     forced: int = 0

@@ -153,7 +153,7 @@ def _slowdown(order: Ints, problem: SlotProblem, terms: Terms, values: Floats) -
 
 def _planned(order: Ints, table: Timetable, terms: Terms) -> float:
     """What :func:`scheduler.slots.walk.walk` says of this order."""
-    free = np.empty(len(table.cell_of), dtype=np.int64)
+    free = np.empty((2, len(table.cell_of)))
     turns = np.empty(len(order), dtype=np.int64)
     kept, _ = walk(order, table, terms, free, turns)
     return float(kept)
@@ -168,6 +168,7 @@ def _with_guests(table: Timetable, problem: SlotProblem) -> Timetable:
         worth=np.vstack([table.worth, np.zeros((2, cells))]),
         hold=np.vstack([table.hold, np.repeat(hold, cells, axis=1)]),
         prefill=np.append(table.prefill, [0.0, prefill]),
+        memory=np.append(table.memory, [0.0, float(table.memory.mean())]),
     )
 
 
@@ -188,7 +189,7 @@ def places(count):  # type: ignore[no-untyped-def]
 def _curve(order, table, terms, guest_cost_s, values):  # type: ignore[no-untyped-def]
     """Turn, fee and toll at each place, by the guests (the table's last rows)."""
     count = len(order)
-    free = np.empty(len(table.cell_of), dtype=np.int64)
+    free = np.empty((2, len(table.cell_of)))
     turns = np.empty(count + 1, dtype=np.int64)
     without, _ = walk(order, table, terms, free, turns)
     trial = np.empty(count + 1, dtype=np.int64)

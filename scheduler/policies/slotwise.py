@@ -13,13 +13,14 @@ from dataclasses import replace
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from scheduler.decision import Plan, StepDecision, no_handles
 from scheduler.slots.answers import answers_of
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.construction import constructed, rank_of
-from scheduler.slots.memory import held_back
+from scheduler.slots.memory import giving_way, held_back
 from scheduler.slots.newcomers import Arrivals, nobody
 from scheduler.slots.parts import SlotParts
 from scheduler.slots.price import SlotPrice
@@ -66,19 +67,20 @@ class SlotwisePolicy:
             previous=no_handles() if previous is None else previous.order,
         )
         found = self._search.best(problem, terms, seeds, deadline_ns=deadline_ns)
-        order = by_priority(
-            found.order, _priority(snapshot), running=problem.running, slots=problem.slots
-        )
+        priority = _priority(snapshot)
+        planned = by_priority(found.order, priority, running=problem.running, slots=problem.slots)
         streams = silent_streams(snapshot, problem, self._config)
-        order, overdue = self._overdue_first(problem, in_front(streams.first, order))
-        held = held_back(
-            problem, order, kv_tokens=snapshot.limits.kv_tokens, risk=self._config.kv_risk
-        )
+        order, overdue = self._overdue_first(problem, in_front(streams.first, planned))
+        gain = chance - demand.price * cost_s
+        may_go = (chance <= 0.0) & (priority >= priority[problem.running :].max(initial=-np.inf))
+        first = overdue + len(streams.first)
+        held, gone = self._admission(problem, order, planned, gain, may_go, first)
         return Plan(
             version=snapshot.version,
             made_at_s=snapshot.now_s,
             order=problem.handle[order],
             held=problem.handle[held[~np.isin(held, streams.first[: streams.forced])]],
+            gone=problem.handle[gone],
             overdue=overdue,
             silent=problem.handle[streams.first],
             forced=streams.forced,
@@ -125,14 +127,50 @@ class SlotwisePolicy:
 
     def _placement(self, snapshot: Snapshot, plan: Plan, served: Ints) -> StepDecision:
         """Who comes in, who has to go, who is held back; ``served`` is everybody in order."""
-        # Where memory is short a slot given up would not be taken: nobody is preempted.
+        # Where memory is short a slot given up would not be taken: only who makes room goes.
         slots = len(plan.order) if len(plan.held) else snapshot.limits.max_num_seqs
-        order, preempt = _split(served, snapshot.running.handle, slots)
+        order, preempt = _split(served, snapshot.running.handle, slots, plan.gone)
         waits = order[: len(order) - len(preempt)]
         forced = plan.silent[: plan.forced]
         preempt = who_yields(snapshot, served, preempt, forced, self._config)
         order = np.concatenate((waits, preempt))
         return StepDecision(order=order, preempt=preempt, held=plan.held)
+
+    def _admission(
+        self,
+        problem: SlotProblem,
+        order: Ints,
+        planned: Ints,
+        gain: Floats,
+        may_go: NDArray[np.bool_],
+        first: int,
+    ) -> tuple[Ints, Ints]:
+        """Who is held back for memory, and who gives it up to those before it in ``planned``.
+
+        Only whoever ``may_go`` gives way: the infeasible, and nobody to a higher priority number.
+        """
+
+        def held_without(gone: Ints) -> Ints:
+            return held_back(
+                problem,
+                order,
+                kv_tokens=problem.kv_tokens,
+                risk=self._config.kv_risk,
+                gain=gain,
+                first=first,
+                gone=gone,
+            )
+
+        gone, ahead = giving_way(problem, planned)
+        if len(gone):
+            # Nor does anybody past the ageing bound, or silent for long.
+            gone = gone[may_go[gone] & ~np.isin(gone, order[:first])]
+        held = held_without(gone)
+        if len(gone) and np.isin(ahead, held).any():
+            # It would not be enough.
+            gone = no_handles()
+            held = held_without(gone)
+        return held, gone
 
     def _learn(self, snapshot: Snapshot, chance: Floats, cost_s: Floats) -> None:
         """Remember who came since the last plan; some were admitted before it."""
@@ -155,8 +193,9 @@ class SlotwisePolicy:
         if not len(order) or problem.waited_s.max() <= self._config.overdue_s:
             return order, 0
         overdue = np.flatnonzero(problem.waited_s > self._config.overdue_s)
-        share = max(problem.slots // self._config.overdue_share, 1)
-        oldest = overdue[np.argsort(-problem.waited_s[overdue], kind="stable")][:share]
+        oldest = overdue[np.argsort(-problem.waited_s[overdue], kind="stable")]
+        share = np.cumsum(problem.space[oldest]) * self._config.overdue_share
+        oldest = oldest[: max(int((share < 1.0 + 1e-9).sum()), 1)]
         return np.concatenate([oldest, order[~np.isin(order, oldest)]]), len(oldest)
 
 
@@ -166,7 +205,7 @@ def _priority(snapshot: Snapshot) -> Floats:
 
 
 @njit(cache=True)
-def _split(order, running, slots):  # type: ignore[no-untyped-def]
+def _split(order, running, slots, gone):  # type: ignore[no-untyped-def]
     """Who waits, in the plan's order, and who has to give up a slot (at the end of the former)."""
     top = 0
     for handles in (order, running):
@@ -175,5 +214,8 @@ def _split(order, running, slots):  # type: ignore[no-untyped-def]
     runs = np.zeros(top + 1, dtype=np.bool_)
     runs[running] = True
     holds = runs[order]
-    preempt = order[slots:][holds[slots:]]
+    goes = np.zeros(top + 1, dtype=np.bool_)
+    goes[gone] = True
+    goes[order[slots:]] = True
+    preempt = order[holds & goes[order]]
     return np.concatenate((order[~holds], preempt)), preempt

@@ -13,18 +13,21 @@ from scheduler.snapshot import Floats
 _START_S, _TTFT_DUE_S, _E2E_DUE_S = int(Fact.START_S), int(Fact.TTFT_DUE_S), int(Fact.E2E_DUE_S)
 _TPOT_S, _FIRST_TOKEN_S = int(Fact.TPOT_S), int(Fact.FIRST_TOKEN_S)
 _GENERATED, _PROMISED = int(Fact.GENERATED), int(Fact.PROMISED)
-_TOKEN_SLOT_S = int(Fact.TOKEN_SLOT_S)
+_TOKEN_SLOT_S, _KV_TOKENS = int(Fact.TOKEN_SLOT_S), int(Fact.KV_TOKENS)
 
 
 class Terms(NamedTuple):
     """What one planning problem is weighed by, as the kernels take it.
 
     ``prefill_slots``: slot-seconds that a second of a prefill costs; it holds up every slot,
-    but not while a step that is cut short for the running decodes.
+    but not while a step that is cut short for the running decodes. ``places``: how many run at
+    once. ``kv_tokens``: memory for all, ``inf`` where nobody ever has to wait for it.
     """
 
     running: int
     slots: int
+    places: int
+    kv_tokens: float
     prefill_slots: float
     token_s: float
     horizon_s: float
@@ -40,6 +43,8 @@ class Terms(NamedTuple):
         return cls(
             running=problem.running,
             slots=problem.slots,
+            places=max(int(problem.places), 1),
+            kv_tokens=_memory(problem.facts, problem.running, problem.slots, problem.kv_tokens),
             prefill_slots=problem.slots / problem.stretch,
             token_s=problem.token_s,
             horizon_s=max(config.patience * problem.service_s, problem.token_s),
@@ -49,6 +54,20 @@ class Terms(NamedTuple):
             price=demand.price,
             demand=demand,
         )
+
+
+@njit(cache=True)
+def _memory(facts, running, slots, kv_tokens):  # type: ignore[no-untyped-def]
+    """Tokens of memory, at least what the running hold; ``inf`` if it cannot bind."""
+    total = most = held = 0.0
+    for i in range(facts.shape[0]):
+        tokens = facts[i, _KV_TOKENS]
+        total += tokens
+        most = max(most, tokens)
+        held += tokens if i < running else 0.0
+    if min(total, slots * most) <= kv_tokens:
+        return np.inf
+    return max(float(kv_tokens), held)
 
 
 @njit(cache=True, inline="always")

@@ -33,7 +33,7 @@ class SlotConfig:
     is spent on annealing, which ``max_moves`` ends too (for runs that must repeat exactly);
     ``heat`` is the first temperature, multiplied by ``cooling`` every ``chunk`` moves.
     ``overdue_s`` is the ageing bound: a request that has waited longer is served oldest first
-    in one slot, and one step, of ``overdue_share``, whatever it is worth: nothing waits for ever.
+    in one place, and one step, of ``overdue_share``, whatever it is worth: nothing waits for ever.
     ``silence_s`` bounds how long a stream that has begun is silent, and nobody is preempted more
     than ``most_preemptions`` times by choice (:mod:`scheduler.slots.silence`).
     """

@@ -4,70 +4,173 @@ import numpy as np
 from numba import njit
 from scipy.special import ndtri
 
-from scheduler.slots.problem import SlotProblem
-from scheduler.snapshot import Ints
+from scheduler.slots.problem import BLOCK_TOKENS, Fact, SlotProblem
+from scheduler.snapshot import Floats, Ints
 
-# Moments of the future at which use is forecast, in tokens from now, and what a request may
-# hold beyond its tokens because memory comes in blocks.
+_KV_TOKENS = int(Fact.KV_TOKENS)
+
+# Moments of the future at which use is forecast, in tokens from now.
 _MOMENTS = np.rint(np.append(0.0, 8.0 * 1.25 ** np.arange(32)))
-_BLOCK_TOKENS = 16
+# Forecasts for so many who turn out not to fit; the others behind them wait for the next plan.
+_TRIES = 32
 
 
-def held_back(problem: SlotProblem, order: Ints, *, kv_tokens: int, risk: float) -> Ints:
-    """The waiting, in ``order``, from the first on who would make memory run out.
+def held_back(
+    problem: SlotProblem,
+    order: Ints,
+    *,
+    kv_tokens: int,
+    risk: float,
+    gain: Floats | None = None,
+    first: int = 0,
+    gone: Ints | None = None,
+) -> Ints:
+    """The waiting, in ``order``, who must not come in yet, for want of memory.
 
-    ``order`` are indices into the problem, like the answer, which is empty where memory is
+    ``order`` are indices into the problem, like the result, which is empty where memory is
     plenty. A request at t tokens from now holds its context and t tokens more if it still runs
     then; the sum over all, at its most between each of some moments and the next, is taken as
-    Gaussian and may exceed ``kv_tokens`` with the chance ``risk``. With nobody running the
-    first always comes in.
-    Cost: 1.5 us for each slot, and next to nothing where even the longest answers fit.
+    Gaussian and may exceed ``kv_tokens`` with the chance ``risk``.
+
+    Who fits may pass one that does not, but may not make it wait longer: for the foremost of the
+    held, and for all among the ``first`` of ``order``, memory is set aside from the moment on at
+    which there will be enough. Behind the ``first``, who has a negative ``gain``, float64[n], is
+    held as well: it would take memory from requests to come that gain more. ``gone`` are running
+    requests that give way; they count among the waiting. With nobody running the first always
+    comes in. Cost: 1.5 us for each slot, and next to nothing where even the longest answers fit.
     """
-    waiting = order[order >= problem.running]
-    # Nobody behind the last slot can come in before somebody ends, and then the plan is new.
-    next_in = waiting[: problem.slots]
-    z = float(ndtri(1.0 - risk))
-    count = _admitted(
-        problem.context, problem.atoms, problem.running, next_in, kv_tokens, z, _MOMENTS
+    waits = np.arange(len(problem)) >= problem.running
+    if gone is not None:
+        waits[gone] = True
+    held = _held(
+        problem.context,
+        problem.atoms,
+        waits,
+        order,
+        first,
+        np.zeros(len(problem)) if gain is None else gain,
+        (problem.slots, kv_tokens, float(ndtri(1.0 - risk))),
+        _MOMENTS,
     )
-    return waiting[count:] if count < len(next_in) else waiting[:0]
+    return np.asarray(order[held])
+
+
+def giving_way(problem: SlotProblem, order: Ints) -> tuple[Ints, Ints]:
+    """The running whose memory others take, who stand before them in ``order``, and those others.
+
+    The front of an order holds the memory, as far as it goes. The running keep what they have
+    together, however much it is.
+    """
+    found: tuple[Ints, Ints] = _giving_way(
+        order, problem.facts, problem.running, problem.slots, problem.kv_tokens
+    )
+    return found
 
 
 @njit(cache=True)
-def _admitted(context, atoms, running, waiting, kv_tokens, z, moments):  # type: ignore[no-untyped-def]
-    if _most(context, atoms, running, waiting) <= kv_tokens:
-        return len(waiting)
-    mean, variance = np.zeros(len(moments)), np.zeros(len(moments))
+def _giving_way(order, facts, running, slots, kv_tokens):  # type: ignore[no-untyped-def]
+    held = 0.0
     for i in range(running):
-        _hold(i, context, atoms, moments, mean, variance)
-    for count, i in enumerate(waiting):
-        _hold(i, context, atoms, moments, mean, variance)
-        if (mean + z * np.sqrt(variance)).max() > kv_tokens and running + count > 0:
-            return count
-    return len(waiting)
+        held += facts[i, _KV_TOKENS]
+    free = max(held, float(kv_tokens))
+    front = 0
+    while front < min(len(order), slots) and facts[order[front], _KV_TOKENS] <= free:
+        free -= facts[order[front], _KV_TOKENS]
+        front += 1
+    behind, ahead = order[front:], order[:front]
+    return behind[behind < running], ahead[ahead >= running]
 
 
 @njit(cache=True)
-def _most(context, atoms, running, waiting):  # type: ignore[no-untyped-def]
+def _held(context, atoms, waits, order, first, gain, limits, moments):  # type: ignore[no-untyped-def]
+    """bool[n], by place in ``order``."""
+    slots, kv_tokens, z = limits
+    held = np.zeros(len(order), np.bool_)
+    if _most(context, atoms, waits, order, slots) <= kv_tokens:
+        return held
+    mean, variance, own, square = np.zeros((4, len(moments)))
+    free, running, tries = slots, 0, _TRIES
+    for i in range(len(waits)):
+        if not waits[i]:
+            _add(context[i], atoms[i], moments, 0, own, square, mean, variance)
+            running += 1
+    free -= running
+    reserved = False
+    for place, i in enumerate(order):
+        if not waits[i]:
+            continue
+        if free < 1:
+            break
+        later, start = place >= first, 0
+        # Where nobody runs the first comes in, whatever it takes: nobody else can make room.
+        if running > 0:
+            full = mean[0] + context[i] + BLOCK_TOKENS > kv_tokens
+            if later and (gain[i] < 0.0 or tries < 1 or (full and reserved)):
+                held[place] = True
+                continue
+            start = _start(context[i], atoms[i], moments, own, square, mean, variance, kv_tokens, z)
+        running += 1
+        if start > 0:
+            held[place] = True
+            tries -= 1
+            if later and reserved:
+                continue
+            reserved = True
+        else:
+            free -= 1
+        _add(context[i], atoms[i], moments, start, own, square, mean, variance)
+    return held
+
+
+@njit(cache=True)
+def _most(context, atoms, waits, order, slots):  # type: ignore[no-untyped-def]
     """Tokens of memory if everybody says the most that is forecast, and all at once."""
     total = 0.0
-    for i in range(running):
-        total += context[i] + atoms[i, -1] + _BLOCK_TOKENS
-    for i in waiting:
-        total += context[i] + atoms[i, -1] + _BLOCK_TOKENS
+    waiting = 0
+    for i in order:
+        waiting += waits[i]
+        if not waits[i] or waiting <= slots:
+            total += context[i] + atoms[i, -1] + BLOCK_TOKENS
     return total
 
 
 @njit(cache=True)
-def _hold(i, context, atoms, moments, mean, variance):  # type: ignore[no-untyped-def]
-    """Add the most that one request will hold between each moment and the next."""
-    count = atoms.shape[1]
-    for k in range(len(moments) - 1):
-        total = squares = 0.0
+def _start(context, atoms, moments, own, square, mean, variance, kv_tokens, z):  # type: ignore[no-untyped-def]
+    """The first moment from which on memory for a request is free; at the end in any case."""
+    last = len(moments) - 1
+    for start in range(last):
+        _hold(context, atoms, moments, start, own, square)
+        fits = True
+        for k in range(start, last):
+            spread = variance[k] + square[k] - own[k] * own[k]
+            if mean[k] + own[k] + z * np.sqrt(max(spread, 0.0)) > kv_tokens:
+                fits = False
+                break
+        if fits:
+            return start
+    return last
+
+
+@njit(cache=True)
+def _add(context, atoms, moments, start, own, square, mean, variance):  # type: ignore[no-untyped-def]
+    """Count a request that begins at one of the ``moments``."""
+    _hold(context, atoms, moments, start, own, square)
+    for k in range(start, len(moments)):
+        mean[k] += own[k]
+        variance[k] += max(square[k] - own[k] * own[k], 0.0)
+
+
+@njit(cache=True)
+def _hold(context, atoms, moments, start, own, square):  # type: ignore[no-untyped-def]
+    """The most that it holds between each moment and the next: mean and mean square.
+
+    Nothing before ``start``, nor after the last moment.
+    """
+    count = len(atoms)
+    own[:] = square[:] = 0.0
+    for k in range(start, len(moments) - 1):
         for a in range(count):
-            if atoms[i, a] > moments[k]:
-                tokens = context[i] + min(atoms[i, a], moments[k + 1]) + _BLOCK_TOKENS
-                total += tokens / count
-                squares += tokens * tokens / count
-        mean[k] += total
-        variance[k] += squares - total * total
+            if atoms[a] > moments[k] - moments[start]:
+                tokens = context + min(atoms[a], moments[k + 1] - moments[start]) + BLOCK_TOKENS
+                own[k] += tokens / count
+                square[k] += tokens * tokens / count

@@ -19,6 +19,9 @@ _TARGET_TPOT_S, _TARGET_E2E_S = int(Column.TPOT_S), int(Column.E2E_S)
 
 _DECODE, _PREFILL = int(Scenario.DECODE), int(Scenario.PREFILL)
 
+# What a request may hold beyond its tokens because memory comes in blocks.
+BLOCK_TOKENS = 16
+
 # However little the running leave of a step: some of a prompt is computed in each.
 _MOST_STRETCHED = 10.0
 
@@ -35,11 +38,15 @@ class Fact(IntEnum):
     GENERATED = 6  # tokens out so far
     PROMISED = 7  # 1 if anything was promised, else 0
     TOKEN_SLOT_S = 8  # slot-seconds that each of its tokens takes from everybody
+    KV_TOKENS = 9  # memory that it holds, on average over its remaining tokens
 
 
 @dataclass(frozen=True, slots=True)
 class SlotProblem:
     """Candidates for ``slots`` places; the first ``running`` of the n hold one already.
+
+    ``places`` is how many of them can run at once: as many as slots, KV memory and the tightest
+    TPOT allow, whichever binds.
 
     ``facts`` is float64[n, len(Fact)]; ``atoms`` float64[n, ATOMS] are equally likely remaining
     tokens, ascending. ``token_s`` is the time between two tokens of a request while all slots
@@ -52,6 +59,8 @@ class SlotProblem:
     handle: Ints
     running: int
     slots: int
+    places: float
+    kv_tokens: int
     token_s: float
     stretch: float
     facts: Floats
@@ -67,6 +76,11 @@ class SlotProblem:
         """Mean time a candidate would hold a slot."""
         return float(self.atoms.mean()) * self.token_s if len(self) else self.token_s
 
+    @property
+    def space(self) -> Floats:
+        """float64[n]: the share of the engine's places or memory that each takes."""
+        return np.maximum(self.facts[:, Fact.KV_TOKENS] / self.kv_tokens, 1.0 / self.places)
+
     @classmethod
     def of(cls, snapshot: Snapshot, config: SlotConfig) -> "SlotProblem":
         """Read a snapshot. Cost: about 40 us with 150 waiting, compiled."""
@@ -81,16 +95,21 @@ class SlotProblem:
             (lengths.edges, lengths.cdf, lengths.atoms),
             atoms,
         )
-        slots, latency = snapshot.limits.max_num_seqs, snapshot.latency
-        _read(values, atoms, latency.table, snapshot.now_s, slots, facts, waited_s)
-        token_s, stretch = _pace(
-            values, atoms, len(running), latency.table, slots, config.chunk_margin
+        table, limits = snapshot.latency.table, snapshot.limits
+        slots, kv_tokens = limits.max_num_seqs, limits.kv_tokens
+        token_s, stretch, places, in_memory = _pace(
+            values, atoms, len(running), table, slots, kv_tokens, config.chunk_margin
         )
+        # The share of the engine that a token of context takes, or else each request.
+        shares = (slots / kv_tokens, 0.0) if in_memory <= places else (0.0, slots / places)
+        _read(values, atoms, table, snapshot.now_s, slots, shares, facts, waited_s)
         facts[:, : Fact.TTFT_DUE_S] *= stretch
         return cls(
             handle=values[Column.HANDLE].astype(np.int64),
             running=len(running),
             slots=slots,
+            places=places,
+            kv_tokens=kv_tokens,
             token_s=token_s,
             stretch=stretch,
             facts=facts,
@@ -118,8 +137,9 @@ def _added_prefill_s(tokens, table):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _read(values, atoms, table, now_s, slots, facts, waited_s):  # type: ignore[no-untyped-def]
+def _read(values, atoms, table, now_s, slots, shares, facts, waited_s):  # type: ignore[no-untyped-def]
     """Fill ``facts`` and ``waited_s``."""
+    by_token, by_request = shares
     for i in range(values.shape[1]):
         arrival_s, generated = values[_ARRIVAL_S, i], values[_GENERATED, i]
         prompt, ttft_s = values[_PROMPT_TOKENS, i], values[_TARGET_TTFT_S, i]
@@ -139,16 +159,17 @@ def _read(values, atoms, table, now_s, slots, facts, waited_s):  # type: ignore[
         facts[i, 5] = first_s - now_s
         facts[i, 6] = generated
         facts[i, 7] = 1.0 if min(ttft_s, tpot_s, e2e_s) < np.inf else 0.0
-        # Its own part of a decode step, and its slot's share of what the step takes anyway.
+        # Its own part of a decode step, and its share of what the step takes anyway.
         shared_s = table[_DECODE, -1]
         own_s = work_seconds(table, 0.0, 0.0, 0.0, 1.0, context, 0.0, 0.0) - shared_s
-        facts[i, 8] = slots * own_s + shared_s
+        facts[i, 9] = context + BLOCK_TOKENS
+        facts[i, 8] = slots * own_s + shared_s * (by_token * facts[i, 9] + by_request)
         waited_s[i] = now_s - arrival_s
 
 
 @njit(cache=True)
-def _pace(values, atoms, running, table, slots, margin):  # type: ignore[no-untyped-def]
-    """token_s and stretch of :class:`SlotProblem`."""
+def _pace(values, atoms, running, table, slots, kv_tokens, margin):  # type: ignore[no-untyped-def]
+    """token_s, stretch and places of :class:`SlotProblem`, and how many fit into memory."""
     n = values.shape[1]
     context = prefills_s = tokens = 0.0
     pace_s = np.inf
@@ -163,10 +184,19 @@ def _pace(values, atoms, running, table, slots, margin):  # type: ignore[no-unty
         tokens += generated + to_come
         pace_s = min(pace_s, values[_TARGET_TPOT_S, i] / margin)
     if n == 0:
-        return 1.0, 1.0
-    busy = min(n, slots)
-    decode_s = work_seconds(table, 0.0, 0.0, 0.0, float(busy), busy * context, 0.0, 0.0)
-    token_s = decode_s + prefills_s / n * busy / max(tokens / n, 1.0)
+        return 1.0, 1.0, float(slots), np.inf
+    in_memory = max(kv_tokens / (context + BLOCK_TOKENS), 1.0)
+    places = min(float(slots), in_memory)
+    shared_s = table[_DECODE, -1]
+    own_s = work_seconds(table, 0.0, 0.0, 0.0, 1.0, context, 0.0, 0.0) - shared_s
+    prefill_s = prefills_s / max(tokens, float(n))
+    in_pace = (pace_s - shared_s) / max(own_s + prefill_s, 1e-12)
+    if in_pace >= 1.0:
+        places = min(places, in_pace)
+    busy = min(float(n), places)
+    decode_s = shared_s + busy * own_s
+    token_s = decode_s + busy * prefill_s
     if decode_s < pace_s < np.inf:
-        return min(token_s, pace_s), min(pace_s / (pace_s - decode_s), _MOST_STRETCHED)
-    return token_s, 1.0
+        stretch = min(pace_s / (pace_s - decode_s), _MOST_STRETCHED)
+        return min(token_s, pace_s), stretch, places, in_memory
+    return token_s, 1.0, places, in_memory

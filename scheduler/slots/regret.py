@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from scheduler.slots.timetable import middles
-from scheduler.slots.walk import next_turn, take_slot, walk
+from scheduler.slots.walk import all_free, keeps_slot, next_turn, take_slot, walk
 
 # Each pair wins in other situations: the share of the price of delay that is charged, and how many
 # ticks later "later" is. Only shares, because the price counts everybody's loss by itself, and
@@ -21,8 +21,9 @@ def regret_order(order, table, terms, price, ahead):  # type: ignore[no-untyped-
     most it is worth ``ahead`` ticks later or after, each less ``price``, float64[cells], of
     the slot time it takes. Cost: a pass over all n for each turn in the window, 1.5 ns each.
     """
-    now, best = _net_worth(table, terms, price)
-    stay = table.stay_worth - price[0] * table.stay_hold
+    space = _space(table, terms)
+    now, best = _net_worth(table, terms, price, space)
+    stay = table.stay_worth - price[0] * table.stay_hold * space
     _construct(order, table, terms, stay, now, best, ahead)
 
 
@@ -36,7 +37,7 @@ def delay_price(order, table, terms, free, turns):  # type: ignore[no-untyped-de
     for position in range(seen):
         i = order[position]
         cell = table.cell_of[turns[position]]
-        stays = position < terms.slots and i < terms.running
+        stays = turns[position] == 0 and position < terms.slots and i < terms.running
         if not stays and cell < cells - 1:
             fall = table.worth[i, cell] - table.worth[i, cell + 1]
             lost[cell] += max(fall, 0.0) / (middle[cell + 1] - middle[cell])
@@ -46,7 +47,15 @@ def delay_price(order, table, terms, free, turns):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True)
-def _net_worth(table, terms, price):  # type: ignore[no-untyped-def]
+def _space(table, terms):  # type: ignore[no-untyped-def]
+    """float64[n]: how many slots' worth of the engine each holds, by memory where that binds."""
+    if terms.kv_tokens < np.inf:
+        return table.memory * (terms.slots / terms.kv_tokens)
+    return np.ones(len(table.memory))
+
+
+@njit(cache=True)
+def _net_worth(table, terms, price, space):  # type: ignore[no-untyped-def]
     """Worth less the price of the slot time, by cell, and its maximum from each cell on."""
     n, cells = table.worth.shape
     now, best = np.empty((n, cells)), np.empty((n, cells))
@@ -55,7 +64,7 @@ def _net_worth(table, terms, price):  # type: ignore[no-untyped-def]
         top = -terms.preempt_cost if i < terms.running else 0.0
         for cell in range(cells - 1, -1, -1):
             # A prefill takes the time of every slot.
-            taken = table.hold[i, cell] + terms.prefill_slots * table.prefill[i]
+            taken = table.hold[i, cell] * space[i] + terms.prefill_slots * table.prefill[i]
             now[i, cell] = table.worth[i, cell] - price[cell] * taken
             top = max(top, now[i, cell])
             best[i, cell] = top
@@ -64,32 +73,45 @@ def _net_worth(table, terms, price):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _construct(order, table, terms, stay, now, best, ahead):  # type: ignore[no-untyped-def]
-    """Fill ``order`` turn by turn; who gets none in the window follows in index order."""
+    """Fill ``order`` turn by turn; who gets none in the window follows in index order.
+
+    A turn comes when a slot is free, and the memory for the least of those left; who does not
+    fit then is passed.
+    """
     n = len(now)
-    free = np.zeros(len(table.cell_of), dtype=np.int64)
-    free[0] = terms.slots
+    last = len(table.cell_of) - 1
+    free = np.empty((2, last + 1))
+    all_free(free, terms)
     left = np.arange(n)
     at = placed = 0
     chain = 0.0
     while placed < n:
-        at, turn = next_turn(free, at, chain)
-        if turn >= free.shape[0] - 1:
+        least = 0.0
+        if terms.kv_tokens < np.inf:
+            least = table.memory[left[: n - placed]].min()
+        at, turn = next_turn(free, at, least, terms, chain)
+        if turn >= last:
             break
         cell = table.cell_of[turn]
-        later = table.cell_of[min(turn + ahead, len(free) - 1)]
+        later = table.cell_of[min(turn + ahead, last)]
         pick, most = 0, -np.inf
         for k in range(n - placed):
             i = left[k]
-            stays = placed < terms.slots and i < terms.running
+            if terms.kv_tokens < np.inf and table.memory[i] > free[1, at]:
+                continue
+            stays = at == 0 and i < terms.running
             regret = (stay[i] if stays else now[i, cell]) - best[i, later]
             if regret > most:
                 pick, most = k, regret
         i = left[pick]
         left[pick] = left[n - placed - 1]
-        if placed < terms.slots and i < terms.running:
-            chain = take_slot(free, 0, 0, table.stay_prefill[i], table.stay_hold[i], chain)
+        memory = table.memory[i]
+        if i < terms.running and keeps_slot(free, at, memory, terms):
+            hold = table.stay_hold[i]
+            chain = take_slot(free, 0, 0, table.stay_prefill[i], hold, memory, terms, chain)
         else:
-            chain = take_slot(free, at, turn, table.prefill[i], table.hold[i, cell], chain)
+            hold = table.hold[i, cell]
+            chain = take_slot(free, at, turn, table.prefill[i], hold, memory, terms, chain)
         order[placed] = i
         placed += 1
     order[placed:] = np.sort(left[: n - placed])

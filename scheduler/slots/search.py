@@ -95,7 +95,7 @@ def _search(  # type: ignore[no-untyped-def]
     seeds, best, table, terms, heat, cooling, chunk, max_moves, rng, deadline_ns
 ):
     n = seeds.shape[1]
-    free = np.empty(len(table.cell_of), dtype=np.int64)
+    free = np.empty((2, len(table.cell_of)))
     turns = np.empty(n, dtype=np.int64)
     clock = np.empty(2, dtype=np.int64)
     seed_value = -np.inf

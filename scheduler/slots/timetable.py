@@ -29,7 +29,8 @@ class Timetable(NamedTuple):
     discounted, if the candidate's turn comes in that cell, its prefill still to do; ``hold``
     float64[n, cells] how long it decodes then.
     ``stay_worth``, ``stay_hold`` and ``stay_prefill`` are float64[n], for a running candidate
-    that keeps its slot; ``prefill`` is float64[n], for everybody else's turn.
+    that keeps its slot; ``prefill`` is float64[n], for everybody else's turn. ``memory`` is
+    float64[n], the KV tokens that a candidate holds.
     """
 
     tick_s: float
@@ -40,6 +41,7 @@ class Timetable(NamedTuple):
     stay_worth: Floats
     stay_hold: Floats
     stay_prefill: Floats
+    memory: Floats
 
     @classmethod
     def of(
@@ -61,7 +63,10 @@ class Timetable(NamedTuple):
         tick_s = WINDOW_HORIZONS * terms.horizon_s / TICKS
         worth, hold = np.empty((2, n, cells))
         prefill, stay_worth, stay_hold, stay_prefill = np.empty((4, n))
-        table = cls(tick_s, cell_of, worth, hold, prefill, stay_worth, stay_hold, stay_prefill)
+        memory = np.minimum(problem.facts[chosen, Fact.KV_TOKENS], problem.kv_tokens)
+        table = cls(
+            tick_s, cell_of, worth, hold, prefill, stay_worth, stay_hold, stay_prefill, memory
+        )
         _fill(chosen, problem.facts, problem.atoms, terms, table)
         return table
 

@@ -1,24 +1,55 @@
 """What an order of candidates is worth: a walk through the slots, compiled."""
 
+import numpy as np
 from numba import njit
 
 
+@njit(cache=True)
+def all_free(free, terms):  # type: ignore[no-untyped-def]
+    """Fill ``free``, float64[2, ticks]: the slots and KV tokens that come free at each tick."""
+    free[0] = 0.0
+    free[0, 0] = terms.slots
+    if terms.kv_tokens < np.inf:
+        free[1] = 0.0
+        free[1, 0] = terms.kv_tokens
+
+
 @njit(cache=True, inline="always")
-def next_turn(free, at, chain):  # type: ignore[no-untyped-def]
-    """When the next slot comes free, and when the next turn is: prefills wait for each other."""
-    while free[at] == 0:
-        at += 1
+def next_turn(free, at, memory, terms, chain):  # type: ignore[no-untyped-def]
+    """When a slot and so much memory come free, and when the turn is: prefills wait in line.
+
+    What is free at a tick and not enough is free at the next one as well.
+    """
+    last = free.shape[1] - 1
+    if terms.kv_tokens < np.inf:
+        while at < last and (free[0, at] < 1.0 or free[1, at] < memory):
+            free[0, at + 1] += free[0, at]
+            free[1, at + 1] += free[1, at]
+            at += 1
+    else:
+        while free[0, at] < 1.0:
+            at += 1
     return at, max(at, int(chain))
 
 
 @njit(cache=True, inline="always")
-def take_slot(free, at, turn, prefill, hold, chain):  # type: ignore[no-untyped-def]
-    """Hold the slot free at ``at``; returns when the engine has done the prefill."""
-    free[at] -= 1
+def keeps_slot(free, at, memory, terms):  # type: ignore[no-untyped-def]
+    """Whether who runs now and comes next has not waited for anybody: its slot is still its own."""
+    return at == 0 and free[0, 0] >= 1.0 and (terms.kv_tokens == np.inf or free[1, 0] >= memory)
+
+
+@njit(cache=True, inline="always")
+def take_slot(free, at, turn, prefill, hold, memory, terms, chain):  # type: ignore[no-untyped-def]
+    """Hold slot and memory free at ``at``; returns when the engine has done the prefill."""
+    free[0, at] -= 1.0
     begin = float(turn)
     if prefill > 0.0:
         begin = chain = max(begin, chain) + prefill
-    free[min(int(begin + hold + 0.5), free.shape[0] - 1)] += 1
+    end = min(int(begin + hold + 0.5), free.shape[1] - 1)
+    free[0, end] += 1.0
+    if terms.kv_tokens < np.inf:
+        free[1, at] -= memory
+        free[1, end] += memory
     return chain
 
 
@@ -27,35 +58,39 @@ def walk(order, table, terms, free, turns):  # type: ignore[no-untyped-def]
     """Value of an order, in kept promises, and how many of it were looked at.
 
     Continuous batching in a few lines: each candidate in turn takes the slot that comes free
-    first and holds it until it is done or its promise is lost for good. A candidate is worth
+    first, once the KV tokens it needs are free as well, and holds both until it is done or its
+    promise is lost for good. A candidate is worth
     its chance to keep the promise, plus ``done_worth``, less the price of the slot-seconds it
     takes from requests to come, all of which fades with the time until it begins; whose turn
     comes after the window is not looked at. Prefills are computed one after the other, whichever
     slots they are for; a running candidate that loses its slot has to be prefilled again.
 
-    ``free``, int64[ticks], is room to count the slots that come free at each tick; ``turns``,
-    int64[n], receives the tick of each turn. Cost: about 8 ns for each candidate looked at (a
-    few times ``slots``, however many wait).
+    ``free``, float64[2, ticks], is room to count the slots and the memory that come free at each
+    tick; ``turns``, int64[n], receives the tick of each turn. Cost: about 8 ns for each candidate
+    looked at (a few times ``slots``, however many wait).
     """
-    free[:] = 0
-    free[0] = terms.slots
+    all_free(free, terms)
     at = 0
     chain = value = 0.0
     unseen = terms.running
+    last = free.shape[1] - 1
     for position in range(order.shape[0]):
         i = order[position]
-        if position < terms.slots and i < terms.running:
+        memory = table.memory[i]
+        if i < terms.running and position < terms.slots and keeps_slot(free, at, memory, terms):
             turns[position] = 0
             value += table.stay_worth[i]
-            chain = take_slot(free, 0, 0, table.stay_prefill[i], table.stay_hold[i], chain)
+            hold = table.stay_hold[i]
+            chain = take_slot(free, 0, 0, table.stay_prefill[i], hold, memory, terms, chain)
         else:
-            at, turn = next_turn(free, at, chain)
-            if turn >= free.shape[0] - 1:
+            at, turn = next_turn(free, at, memory, terms, chain)
+            if turn >= last:
                 return value - unseen * terms.preempt_cost, position
             turns[position] = turn
             cell = table.cell_of[turn]
             value += table.worth[i, cell]
-            chain = take_slot(free, at, turn, table.prefill[i], table.hold[i, cell], chain)
+            hold = table.hold[i, cell]
+            chain = take_slot(free, at, turn, table.prefill[i], hold, memory, terms, chain)
         if i < terms.running:
             unseen -= 1
     return value - unseen * terms.preempt_cost, order.shape[0]

@@ -45,8 +45,8 @@ def request(slo=CODE, tokens=100, *, lengths=None, **changes):
     return SimpleNamespace(slo=slo, lengths=lengths, **{**fields, **changes})
 
 
-def snapshot(*requests, now_s=0.0, slots=2, latency=STEADY, batch=2048):
-    tracker = Tracker(limits=Limits(slots, batch, 10**7), capacity=1024)
+def snapshot(*requests, now_s=0.0, slots=2, latency=STEADY, batch=2048, kv_tokens=10**7):
+    tracker = Tracker(limits=Limits(slots, batch, kv_tokens), capacity=1024)
     for number, r in enumerate(requests):
         name = str(number)
         tracker.arrived(Arrival(name, r.arrival_s, r.prompt, 2048, r.slo, r.lengths))
@@ -101,7 +101,7 @@ def seeds_of(built, terms, previous=()):
 def walked(order, table, terms):
     """Value, how many were looked at, and their turns."""
     turns = np.empty(len(order), dtype=np.int64)
-    free = np.empty(len(table.cell_of), dtype=np.int64)
+    free = np.empty((2, len(table.cell_of)))
     value, seen = walk(np.asarray(order, dtype=np.int64), table, terms, free, turns)
     return value, seen, turns[:seen]
 
@@ -164,10 +164,12 @@ def requests(draw, *, running=False):
 
 
 @st.composite
-def snapshots(draw, *, slots=3, most_waiting=10):
+def snapshots(draw, *, slots=3, most_waiting=10, kv_tokens=10**7):
     running = draw(st.lists(requests(running=True), max_size=slots))
     waiting = draw(st.lists(requests(), min_size=0 if running else 1, max_size=most_waiting))
-    return snapshot(*running, *waiting, now_s=NOW_S, slots=slots, latency=LIFELIKE)
+    return snapshot(
+        *running, *waiting, now_s=NOW_S, slots=slots, latency=LIFELIKE, kv_tokens=kv_tokens
+    )
 
 
 def problems(**size):
@@ -184,6 +186,9 @@ def demands(draw):
 
 @st.composite
 def planned(draw):
-    """A problem and terms that weigh it, over windows from a few tokens to ages."""
-    built = draw(problems())
+    """A problem and terms that weigh it, over windows from a few tokens to ages.
+
+    Memory holds everybody, some, or hardly one.
+    """
+    built = draw(problems(kv_tokens=draw(st.sampled_from([10**7, 3000, 1000]))))
     return built, terms_of(built, demand=draw(demands()), patience=draw(st.floats(0.01, 10.0)))

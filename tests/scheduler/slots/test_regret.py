@@ -25,7 +25,7 @@ def built_order(built, terms, *, price=None, ahead=768):
 
 def price_of(order, table, terms):
     turns = np.empty(len(order), dtype=np.int64)
-    free = np.empty(TICKS, dtype=np.int64)
+    free = np.empty((2, TICKS))
     return delay_price(np.asarray(order, dtype=np.int64), table, terms, free, turns)
 
 
@@ -38,35 +38,43 @@ def test_every_order_names_everybody_once(given_problem, ahead, most):
 
 
 def plain_regrets(order, table, terms, price, ahead):
-    """For each place in ``order``: what all who are left lose by waiting, and who gets it.
+    """For each place in ``order``: what all who are left and fit lose by waiting, and who gets it.
 
-    In plain Python; the slots are a list of the ticks at which they come free.
+    In plain Python; known of everybody who holds a slot: until which tick, and how much memory.
     """
     last = len(table.cell_of) - 1
-    taken = table.hold + terms.prefill_slots * table.prefill[:, None]
+    scarce = terms.kv_tokens < np.inf
+    space = table.memory * terms.slots / terms.kv_tokens if scarce else np.ones(len(order))
+    taken = table.hold * space[:, None] + terms.prefill_slots * table.prefill[:, None]
     net = table.worth - price * taken
-    free, prefilled = [0] * terms.slots, 0.0
+    holders, at, prefilled = [], 0, 0.0
+
+    def fits(i):
+        held = [table.memory[other] for other, end in holders if end > at]
+        return len(held) < terms.slots and sum(held) + table.memory[i] <= terms.kv_tokens
+
     for place, chosen in enumerate(order):
-        slot = free.index(min(free))
-        turn = max(free[slot], int(prefilled))
+        while at < last and not any(fits(i) for i in order[place:]):
+            at += 1
+        turn = max(at, int(prefilled))
         if turn >= last:
             return
         cell, later = table.cell_of[turn], table.cell_of[min(turn + ahead, last)]
         regrets = {}
-        for i in order[place:]:
+        for i in filter(fits, order[place:]):
             runs = i < terms.running
             now = net[i, cell]
-            if runs and place < terms.slots:
-                now = table.stay_worth[i] - price[0] * table.stay_hold[i]
+            if runs and at == 0:
+                now = table.stay_worth[i] - price[0] * table.stay_hold[i] * space[i]
             never = -terms.preempt_cost if runs else 0.0
             regrets[i] = now - max(net[i, later:].max(), never)
         yield chosen, regrets
         begin, prefill, hold = turn, table.prefill[chosen], table.hold[chosen, cell]
-        if chosen < terms.running and place < terms.slots:
+        if chosen < terms.running and at == 0:
             begin, prefill, hold = 0, table.stay_prefill[chosen], table.stay_hold[chosen]
         if prefill > 0.0:
             begin = prefilled = max(begin, prefilled) + prefill
-        free[slot] = min(int(begin + hold + 0.5), last)
+        holders.append((chosen, min(int(begin + hold + 0.5), last)))
 
 
 @given(planned(), st.integers(0, TICKS + 9), st.floats(0.0, 0.1))

@@ -28,16 +28,22 @@ def value_of(order, built, terms):
 
 
 def plain_walk(order, table, terms):
-    """The walk in plain Python: the slots are a list of the ticks at which they come free."""
+    """The walk in plain Python: who holds a slot, until which tick, and how much memory with it."""
     last = len(table.cell_of) - 1
-    free, prefilled, value, turns = [0] * terms.slots, 0.0, 0.0, []
+    holders, at, prefilled, value, turns = [], 0, 0.0, 0.0, []
+
+    def fits(i):
+        held = [table.memory[other] for other, end in holders if end > at]
+        return len(held) < terms.slots and sum(held) + table.memory[i] <= terms.kv_tokens
+
     for position, i in enumerate(order):
-        slot = free.index(min(free))
-        if position < terms.slots and i < terms.running:
+        if position < terms.slots and i < terms.running and at == 0 and fits(i):
             turn, prefill, hold = 0, table.stay_prefill[i], table.stay_hold[i]
             worth = table.stay_worth[i]
         else:
-            turn = max(free[slot], int(prefilled))
+            while at < last and not fits(i):
+                at += 1
+            turn = max(at, int(prefilled))
             if turn >= last:
                 break
             cell = table.cell_of[turn]
@@ -45,7 +51,7 @@ def plain_walk(order, table, terms):
         begin = float(turn)
         if prefill > 0.0:
             begin = prefilled = max(begin, prefilled) + prefill
-        free[slot] = min(int(begin + hold + 0.5), last)
+        holders.append((i, min(int(begin + hold + 0.5), last)))
         value += worth
         turns.append(turn)
     lost = set(range(terms.running)) - set(order[: len(turns)])
@@ -184,3 +190,30 @@ def test_nobody_is_worth_nothing():
     built = problem()
     terms = terms_of(built)
     assert walked([], Timetable.of(built, terms), terms)[:2] == (0.0, 0)
+
+
+def test_who_needs_more_memory_than_is_free_waits_for_it():
+    built = problem(*[request(tokens=100, prompt=900) for _ in range(3)], slots=8, kv_tokens=2500)
+    terms = terms_of(built, done_worth=0.0, patience=10.0)
+    _, _, turns = walked(np.arange(3), Timetable.of(built, terms), terms)
+    # Each holds some 970 tokens for 5 s: two at once, the third after the first.
+    assert turns[:2].tolist() == [0, 0]
+    assert turns[2] == pytest.approx(5.0 / Timetable.of(built, terms).tick_s, abs=1)
+
+
+def test_a_running_request_behind_one_that_takes_its_memory_has_to_begin_anew():
+    running = request(tokens=100, prompt=900, running=True, generated=1)
+    built = problem(running, request(tokens=100, prompt=900), slots=8, kv_tokens=1500)
+    terms = terms_of(built, done_worth=0.0, patience=10.0)
+    table = Timetable.of(built, terms)
+    assert walked([0, 1], table, terms)[2][0] == 0
+    stays, gives_way = value_of([0, 1], built, terms), value_of([1, 0], built, terms)
+    assert stays - gives_way >= 0.9 * terms.preempt_cost
+
+
+def test_where_memory_is_plenty_it_changes_nothing():
+    some, more = (
+        problem(*[request(tokens=100, prompt=900)] * 3, slots=2, kv_tokens=tokens)
+        for tokens in (2200, 10**7)
+    )
+    assert terms_of(some).kv_tokens == terms_of(more).kv_tokens == np.inf

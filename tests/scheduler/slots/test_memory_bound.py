@@ -1,0 +1,88 @@
+"""Long prompts in overload, on an engine whose KV memory holds few of them."""
+
+import numpy as np
+import pytest
+
+from predictor.distribution import LengthDistribution
+from scheduler.driver import Driver
+from scheduler.latency import StepLatency
+from scheduler.policies.qoserve import QoServePolicy
+from scheduler.policies.slotwise import SlotwisePolicy
+from scheduler.simulator.cluster import serve
+from scheduler.simulator.engine import SimulatedEngine
+from scheduler.simulator.request import SimRequest
+from scheduler.simulator.step_time import StepTime
+from scheduler.slo import Slo
+from scheduler.slots.config import SlotConfig
+from scheduler.snapshot import Limits
+
+# As a large GPU steps; memory for ten prompts of mean length, slots for far more.
+LATENCY = StepLatency.linear(
+    step_s=6.4e-3,
+    decode_s=1.1e-5,
+    context_token_s=4.1e-8,
+    prefill_step_s=5.8e-3,
+    prompt_token_s=1.5e-5,
+    squared_token_s=8.7e-10,
+)
+LIMITS = Limits(max_num_seqs=256, max_batched_tokens=8192, kv_tokens=120_000)
+OVERDUE_S = 30.0
+
+
+def long_prompts(seed, *, count=160, rps=2.4):
+    rng = np.random.default_rng(seed)
+    prompts = np.clip(rng.lognormal(np.log(6500), 1.1, count), 100, 60_000).astype(int)
+    answers = np.clip(rng.lognormal(np.log(200), 0.6, count), 1, 1000).astype(int)
+    arrival_s = np.cumsum(rng.exponential(1.0 / rps, count))
+    return [
+        SimRequest(
+            request_id=str(k),
+            arrival_s=float(arrival_s[k]),
+            prompt_tokens=int(prompts[k]),
+            output_tokens=int(answers[k]),
+            slo=Slo(ttft_s=5.0, tpot_s=0.1),
+            lengths=LengthDistribution.point(int(answers[k])),
+        )
+        for k in range(count)
+    ]
+
+
+def outcomes(policy, requests):
+    driver = Driver(policy=policy, limits=LIMITS, latency=LATENCY, time_box_s=np.inf)
+    engine = SimulatedEngine(driver=driver, limits=LIMITS, step_time=StepTime.of_latency(LATENCY))
+    return serve([engine], requests)
+
+
+def slotwise():
+    return SlotwisePolicy(SlotConfig(time_box_s=np.inf, max_moves=64, overdue_s=OVERDUE_S))
+
+
+def attainment(found):
+    return float(np.mean([outcome.met for outcome in found]))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_slotwise_attains_at_least_what_qoserve_attains(seed):
+    requests = long_prompts(seed)
+    ours, theirs = outcomes(slotwise(), requests), outcomes(QoServePolicy(), requests)
+    assert attainment(ours) >= attainment(theirs)
+
+
+def test_the_largest_prompt_does_not_starve_behind_those_that_fit():
+    """It needs nearly all the memory there is, and small ones never stop coming."""
+    small = long_prompts(5, count=300)
+    small = [request for request in small if request.prompt_tokens < 12_000]
+    large = SimRequest(
+        request_id="large",
+        arrival_s=small[0].arrival_s,
+        prompt_tokens=110_000,
+        output_tokens=100,
+        slo=Slo(ttft_s=5.0, tpot_s=0.1),
+        lengths=LengthDistribution.point(100),
+    )
+    found = outcomes(slotwise(), [small[0], large, *small[1:]])
+    served = next(each for each in found if each.request.request_id == "large")
+    last_s = max(each.request.arrival_s for each in found)
+    # Once overdue it waits for those that run, and its prefill has one step of eight.
+    assert served.ttft_s <= 3.0 * OVERDUE_S
+    assert last_s > 3.0 * OVERDUE_S
