@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slot_problems import NOW_S, request, snapshot, snapshots
+from slot_problems import NOW_S, read, request, snapshot, snapshots
 
 from scheduler.policies.slotwise import SlotwisePolicy
 from scheduler.slo import Slo
@@ -23,12 +23,20 @@ def oldest_first(seen, overdue_s):
     return [int(handles[i]) for i in oldest if waited_s[i] > overdue_s]
 
 
+def served_first(seen, overdue_s, share):
+    """The oldest that take one part in ``share`` of the engine together, at least one of them."""
+    oldest, built = oldest_first(seen, overdue_s), read(seen)
+    space = dict(zip(built.handle.tolist(), built.space, strict=True))
+    taken = np.cumsum([space[handle] for handle in oldest])
+    return oldest[: max(int((taken * share <= 1.0 + 1e-9).sum()), 1)]
+
+
 @given(st.data(), st.integers(1, 9), st.integers(1, 8), st.floats(0.0, 22.0))
 @settings(max_examples=60, deadline=None)
 def test_the_overdue_have_their_share_of_the_slots_oldest_first(data, slots, share, overdue_s):
     seen = data.draw(snapshots(slots=slots))
     order = planned_order(seen, overdue_s=overdue_s, overdue_share=share)
-    first = oldest_first(seen, overdue_s)[: max(slots // share, 1)]
+    first = served_first(seen, overdue_s, share)
     assert order[: len(first)] == first
     assert sorted(order) == sorted([*seen.running.handle, *seen.waiting.handle])
 
@@ -36,7 +44,7 @@ def test_the_overdue_have_their_share_of_the_slots_oldest_first(data, slots, sha
 @given(snapshots(slots=4))
 @settings(max_examples=30, deadline=None)
 def test_the_others_stay_in_the_order_of_the_plan(seen):
-    overdue = oldest_first(seen, 10.0)[:2]
+    overdue = served_first(seen, 10.0, 2)
     plan = planned_order(seen, overdue_s=np.inf)
     aged = planned_order(seen, overdue_s=10.0, overdue_share=2)
     assert aged == overdue + [handle for handle in plan if handle not in overdue]
@@ -48,3 +56,16 @@ def test_however_hopeless_the_oldest_is_served_first_once_overdue():
     seen = snapshot(hopeless, *fresh, now_s=NOW_S)
     assert planned_order(seen, overdue_s=20.0)[0] == 0
     assert 0 not in planned_order(seen, overdue_s=22.0)[:2]
+
+
+def test_without_tpot_and_with_memory_for_all_their_share_is_one_of_the_slots():
+    seen = snapshot(*[request(arrival_s=float(k)) for k in range(12)], now_s=NOW_S, slots=8)
+    assert served_first(seen, 5.0, 4) == [0, 1]
+
+
+def test_where_memory_binds_their_share_is_one_of_memory():
+    old = [request(tokens=100, prompt=1000, arrival_s=float(k)) for k in range(6)]
+    seen = snapshot(*old, now_s=NOW_S, slots=64, kv_tokens=10_000)
+    policy = SlotwisePolicy(SlotConfig(time_box_s=60.0, max_moves=64, overdue_s=5.0))
+    assert policy.plan(seen, None).overdue == 1
+    assert policy.plan(snapshot(*old, now_s=NOW_S, slots=64), None).overdue == 6

@@ -78,7 +78,7 @@ def test_without_moves_it_is_the_best_of_the_seeds_and_of_what_is_built_on_them(
     table = Timetable.of(built, terms, chosen=chosen)
     orders = list(restricted(seeds, chosen))
     best = orders[int(np.argmax([walked(order, table, terms)[0] for order in orders]))]
-    turns, free = np.empty(len(best), dtype=np.int64), np.empty(TICKS, dtype=np.int64)
+    turns, free = np.empty(len(best), dtype=np.int64), np.empty((2, TICKS))
     price = delay_price(best, table, terms, free, turns)
     for share, ahead in zip(PRICE_SHARES, TICKS_AHEAD, strict=True):
         order = np.empty(len(best), dtype=np.int64)
