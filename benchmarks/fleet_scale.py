@@ -31,8 +31,7 @@ from scheduler.simulator.profiles import EngineProfile
 from scheduler.simulator.request import SimRequest
 from scheduler.warmup import warm_up_placement
 from serving.simulate.config import SimConfig
-from serving.simulate.engines import run_policy
-from serving.simulate.run import engine_profiles
+from serving.simulate.engines import engine_profiles, run_policy
 from serving.simulate.workload import SimWorkload
 
 _POLICY = PolicyName.parse("slotwise")

@@ -24,9 +24,8 @@ from benchmarks.published import WAVE_LOW_RPS, limit_rps, wave_violations
 from scheduler.registry import PolicyName
 from serving.simulate.capacity import Search, violated_share
 from serving.simulate.config import SimConfig
-from serving.simulate.engines import run_policy
+from serving.simulate.engines import engine_profiles, run_policy
 from serving.simulate.published import published_names
-from serving.simulate.run import engine_profiles
 from serving.simulate.workload import SimWorkload
 
 _STEP = 1.2

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+from predictor.reading import SkippedItemError, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +29,38 @@ class ShadowDecision:
         return bool(self.preempt or self.held) or self.order != self.arrival
 
 
+_NAMES = {field.name for field in fields(ShadowDecision)}
+_LISTS = ("order", "arrival", "preempt", "held")
+
+
 def encode(decisions: Iterable[ShadowDecision]) -> str:
     """One line of JSON each."""
     return "".join(json.dumps(asdict(decision)) + "\n" for decision in decisions)
 
 
 def read(path: Path) -> Iterator[ShadowDecision]:
-    """The decisions in a file; a last line cut short is left out."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.endswith("\n"):
-                yield ShadowDecision(**json.loads(line))
+    """The decisions in a file; a last line cut short is left out.
+
+    Other lines that are no decision are left out and counted. Raises ``DatasetError`` where none
+    is left.
+    """
+    tally = Tally(str(path), item="decision")
+    with path.open("rb") as lines:
+        whole = (line for line in lines if line.endswith(b"\n"))
+        numbered = ((f"line {number}", line) for number, line in enumerate(whole, start=1))
+        yield from tally.used(numbered, _decision)
+    if tally.read:
+        tally.close("record it again with this version")
+
+
+def _decision(line: bytes) -> ShadowDecision:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise SkippedItemError("not JSON", line) from error
+    if not isinstance(values, dict) or values.keys() != _NAMES:
+        raise SkippedItemError("not of this version", values)
+    lists = (values[name] for name in _LISTS)
+    if not all(isinstance(ids, list) and all(isinstance(k, str) for k in ids) for ids in lists):
+        raise SkippedItemError("holds no lists of request ids", values)
+    return ShadowDecision(**values)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import nan
 
 from predictor.reading import SkippedItemError
-from training.moments import as_number, as_tokens
+from training.moments import PLAIN_DIGITS, as_number, as_tokens
 
 # CASTILLO's own limit; a sample this long was cut there.
 DEFAULT_CAP = 14_999
@@ -39,26 +39,31 @@ class LengthParser:
         """One row; raises ``SkippedItemError``."""
         if not isinstance(record, Mapping):
             raise SkippedItemError("not an object", record)
-        identifier, llm, sizes = (
-            _value(record, names) for names in (_IDS, _LLMS, _SIZES)
-        )  # fmt: skip
-        for value, name in zip((identifier, llm, sizes), LENGTH_FIELDS, strict=True):
-            if value is None:
-                raise SkippedItemError(f"no {name}")
+        identifier, llm, sizes = _value(record, _IDS), _value(record, _LLMS), _value(record, _SIZES)
+        if identifier is None or llm is None or sizes is None:
+            missing = (identifier, llm, sizes).index(None)
+            raise SkippedItemError(f"no {LENGTH_FIELDS[missing]}")
         if (place := self._number.get(str(identifier))) is None:
             raise SkippedItemError("prompt_id has no prompt in prompts.jsonl", identifier)
         return LengthRow(place, str(llm), _samples(sizes), _cap(record), _temperature(record))
 
 
 def _value(record: Mapping[str, object], names: Sequence[str]) -> object:
-    found = (record.get(name) for name in names)
-    return next((value for value in found if value not in (None, "")), None)
+    for name in names:
+        value = record.get(name)
+        if value is not None and value != "":
+            return value
+    return None
 
 
 def _samples(sizes: object) -> tuple[int, ...]:
     """Of words or a list; a length of 0 counts as 1."""
     if isinstance(sizes, str):
         sizes = sizes.translate(_BRACKETS).split()
+        # Nearly all are plain digits, of which files hold millions.
+        digits = "".join(sizes)
+        if digits.isascii() and digits.isdigit() and max(map(len, sizes)) <= PLAIN_DIGITS:
+            return tuple([int(size) or 1 for size in sizes])
     listed = sizes if isinstance(sizes, list) else [sizes]
     if not listed:
         raise SkippedItemError("no output_sizes")

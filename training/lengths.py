@@ -25,6 +25,7 @@ from training.sharegpt import Conversation
 from training.split import Split, held_for_validation, split_of
 from training.textfile import content_of
 from training.tokens import TokenCounter
+from training.wrapped import unwrapped
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -146,7 +147,8 @@ def rows_of(
     Rows of prompts that are not given are left out; with ``others`` nothing is said of that.
     """
     tally = Tally(name)
-    rows = list(tally.used(records, LengthParser([prompt.id for prompt in prompts]).row))
+    parse = LengthParser([prompt.id for prompt in prompts]).row
+    rows = list(tally.used(unwrapped(iter(records), parse), parse))
     tally.close(f"expected columns {','.join(LENGTH_FIELDS)}", say=not others)
     llms = tuple(sorted({row.llm for row in rows}))
     number = {llm: place for place, llm in enumerate(llms)}
@@ -184,7 +186,7 @@ def _prompts(file: Path) -> list[KnownPrompt]:
         return prompt
 
     tally = Tally(str(file), item="prompt")
-    found = list(tally.used(read_records(file), parsed))
+    found = list(tally.used(unwrapped(read_records(file), _prompt), parsed))
     tally.close('expected {"prompt_id": ..., "prompt_text": ...} lines')
     return found
 

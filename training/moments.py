@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from math import isfinite
 
 from predictor.reading import SkippedItemError
@@ -12,7 +13,9 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _MOST_TOKENS = 1 << 40
-_PLAIN = 12
+PLAIN_DIGITS = 12
+_MINUTE_S = 60
+_MINUTES = 1024
 # Larger numbers than these are no seconds of our time but milli-, micro- or nanoseconds.
 _EPOCH_UNITS_S = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 
@@ -53,7 +56,12 @@ def as_number(value: object, what: str) -> float:
 def as_tokens(value: object, what: str) -> int:
     """A whole number, also as text or as a float; raises ``SkippedItemError``."""
     # Nearly all are plain digits, of which files hold millions.
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _PLAIN:
+    if (
+        isinstance(value, str)
+        and value.isascii()
+        and value.isdigit()
+        and len(value) <= PLAIN_DIGITS
+    ):
         return int(value)
     number = as_number(value, what)
     if number != int(number) or abs(number) > _MOST_TOKENS:
@@ -64,15 +72,22 @@ def as_tokens(value: object, what: str) -> int:
 
 
 def _nanoseconds(match: re.Match[str]) -> int:
-    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    fraction, zone = match.groups()[6:]
+    *minute, second, fraction, zone = match.groups()
     try:
-        date = datetime(year, month, day, hour, minute, second, tzinfo=_zone(zone))
+        start_s = _minute_s(*minute, zone)
+        if (seconds := int(second or 0)) >= _MINUTE_S:
+            raise ValueError
     except ValueError as error:
         raise SkippedItemError("time is not a date", match.group()) from error
+    return (start_s + seconds) * 1_000_000_000 + int((fraction or "0").ljust(9, "0")[:9])
+
+
+@lru_cache(maxsize=_MINUTES)  # Neighbouring rows of a trace share it.
+def _minute_s(year: str, month: str, day: str, hour: str, minute: str, zone: str | None) -> int:
+    """Seconds from 1970 to the start of a minute; raises ``ValueError``."""
+    date = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=_zone(zone))
     since = date - datetime(1970, 1, 1, tzinfo=UTC)
-    seconds = since.days * 86_400 + since.seconds
-    return seconds * 1_000_000_000 + int((fraction or "0").ljust(9, "0")[:9])
+    return since.days * 86_400 + since.seconds
 
 
 def _zone(text: str | None) -> timezone:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isinf
 from pathlib import Path
 
 from predictor.reading import SkippedItemError
 from training.moments import as_number, as_tokens
-from training.records import Placed, read_records
+from training.records import Placed, read_records, until_cut
 from training.textfile import decoded, read_lines
-from training.turns import Turn, text_of, turns_of
+from training.turns import Turn, as_record, text_of, turns_of
+from training.wrapped import unwrapped
 
 EXPECTED = (
     'expected {"prompt": "..."} lines, a batch of OpenAI\'s form or conversations (a .txt file: '
@@ -40,14 +42,15 @@ class FilePrompt:
 def prompt_records(file: Path) -> Iterator[Placed]:
     """The records of a prompt file with their places; raises ``DatasetError``."""
     if file.suffix.lower() != ".txt":
-        return read_records(file)
-    return ((f"line {number}", _line(line)) for number, line in read_lines(file))
+        return unwrapped(read_records(file), partial(parse_prompt, limits=False))
+    return until_cut((f"line {number}", _line(line)) for number, line in read_lines(file))
 
 
 def parse_prompt(record: object, *, limits: bool = True) -> FilePrompt:
     """One prompt, without ``limits`` its text alone; raises ``SkippedItemError``."""
     if isinstance(record, str):
         return FilePrompt(record)
+    record = as_record(record)
     if not isinstance(record, Mapping):
         raise SkippedItemError("not an object", record)
     body = next((b for name in _BODIES if isinstance(b := record.get(name), Mapping)), record)

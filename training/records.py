@@ -11,11 +11,11 @@ import json
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 
 from predictor.reading import SkippedItemError
-from training.textfile import chunks, encoding_of, text_lines
+from training.textfile import CutFileError, chunks, encoding_of, text_lines
 
 Placed = tuple[str, object]
 
@@ -28,7 +28,9 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 # What JSON's decoder says of a text that ends too early, or how near the end it stops.
 _CUT_SHORT = "Unterminated string"
 _CUT_CHARACTERS = 8
+_QUOTE = '"'
 _DELIMITERS = ",;\t|"
+_CUT_END, _END = "cut off by the end of the file", "its end"
 
 
 def read_records(file: Path, *, what: str = "a readable file") -> Iterator[Placed]:
@@ -38,18 +40,35 @@ def read_records(file: Path, *, what: str = "a readable file") -> Iterator[Place
     """
     with closing(_text(file, repeat(_CHUNK_BYTES), what=what)) as pieces:
         first = next(pieces, "").lstrip()
-    return iter(JsonRecords(file, what=what)) if first[:1] in ("{", "[") else _table(file, what)
+    if first[:1] in ("{", "["):
+        return _with_cut_end(JsonRecords(file, what=what))
+    return until_cut(_table(file, what))
+
+
+def until_cut(records: Iterator[Placed]) -> Iterator[Placed]:
+    """The records, and the reason in the place of what a cut or damaged file lacks."""
+    try:
+        yield from records
+    except CutFileError as cut:
+        yield _END, SkippedItemError(_CUT_END, cut.why)
+
+
+def _with_cut_end(stream: "JsonRecords") -> Iterator[Placed]:
+    yield from stream
+    if stream.cut_end:
+        yield _END, SkippedItemError(_CUT_END, stream.damage or None)
 
 
 class JsonRecords:
     """The JSON values of a list (or of JSON lines), decoded one by one while reading.
 
-    Once the iteration is over, ``cut_end`` says whether the last value was incomplete, and
-    ``sha256`` is that of the whole (unpacked) content.
+    Once the iteration is over, ``cut_end`` says whether the last value was incomplete, ``damage``
+    what is wrong with a packed file, and ``sha256`` is that of the whole (unpacked) content.
     """
 
     def __init__(self, path: Path, *, what: str = "a readable file") -> None:
         self.cut_end = False
+        self.damage = ""
         self._what = what
         self.sha256 = ""
         self._path = path
@@ -63,7 +82,9 @@ class JsonRecords:
     def __iter__(self) -> Iterator[Placed]:
         digest = hashlib.sha256()
         buffer, opened = "", False
-        for text in _text(self._path, self._sizes(), digest.update, what=self._what):
+        for text in self._undamaged(
+            _text(self._path, self._sizes(), digest.update, what=self._what)
+        ):
             buffer += text
             if not opened and (stripped := buffer.lstrip()):
                 self._line += buffer.count("\n", 0, len(buffer) - len(stripped))
@@ -75,6 +96,12 @@ class JsonRecords:
             self._wanted = _CHUNK_BYTES if start else min(2 * self._wanted, _MOST_BYTES)
         yield from self._complete(buffer, last=True)
         self.sha256 = digest.hexdigest()
+
+    def _undamaged(self, pieces: Iterable[str]) -> Iterator[str]:
+        try:
+            yield from pieces
+        except CutFileError as cut:
+            self.cut_end, self.damage = True, cut.why
 
     def _sizes(self) -> Iterator[int]:
         while True:
@@ -188,30 +215,43 @@ def _table(file: Path, what: str) -> Iterator[Placed]:
 
 
 def _rows(
-    lines: Iterable[tuple[int, str]], delimiter: str, width: int
+    lines: Iterator[tuple[int, str]], delimiter: str, width: int
 ) -> Iterator[tuple[str, list[str]]]:
     """The rows of a table; lines that a stray quote joins are split again."""
+    for number, line in lines:
+        if _QUOTE in line:
+            yield from _quoted((number, line), lines, delimiter, width)
+        else:  # what the csv module does, faster
+            yield f"line {number}", line.rstrip("\n").split(delimiter)
+
+
+def _quoted(
+    first: tuple[int, str], following: Iterator[tuple[int, str]], delimiter: str, width: int
+) -> Iterator[tuple[str, list[str]]]:
+    """The row that begins in the first line and may end in a following one."""
     taken: list[tuple[int, str]] = []
+    cut: CutFileError | None = None
 
     def tapped() -> Iterator[str]:
-        for number, line in lines:
-            taken.append((number, line))
-            yield line
-
-    reader = csv.reader(tapped(), delimiter=delimiter)
-    while True:
-        taken.clear()
+        nonlocal cut
         try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            row = []
-        if row and (len(taken) == 1 or len(row) == width):
-            yield f"line {taken[0][0]}", row
-            continue
+            for number, line in chain((first,), following):
+                taken.append((number, line))
+                yield line
+        except CutFileError as error:
+            cut = error
+
+    try:
+        row = next(csv.reader(tapped(), delimiter=delimiter), [])
+    except csv.Error:
+        row = []
+    if row and (len(taken) == 1 or len(row) == width):
+        yield f"line {first[0]}", row
+    else:
         for number, line in taken:
             yield f"line {number}", _alone(line, delimiter)
+    if cut:
+        raise cut
 
 
 def _alone(line: str, delimiter: str) -> list[str]:

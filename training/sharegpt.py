@@ -12,7 +12,8 @@ from predictor.errors import DatasetError
 from predictor.reading import ReadReport, SkippedItemError, Tally
 from training.base_ids import base_ids
 from training.records import JsonRecords
-from training.turns import Role, Turn, turns_of
+from training.turns import Role, Turn, as_record, turns_of
+from training.wrapped import unwrapped
 
 __all__ = ["Conversation", "ReadReport", "Role", "ShareGpt", "Turn", "read_sharegpt"]
 
@@ -101,7 +102,7 @@ def _located(path: Path | None) -> AbstractContextManager[Path]:
 def _read(path: Path, *, say: bool) -> ShareGpt:
     stream = JsonRecords(path, what="a readable ShareGPT JSON file")
     tally = Tally(str(path), item="record")
-    found = list(tally.used(stream, _conversation))
+    found = list(tally.used(unwrapped(iter(stream), _conversation), _conversation))
     report = tally.close(_EXPECTED, say=say, cut_end=stream.cut_end, sha256=stream.sha256)
     bases = base_ids([c.id for c in found], [len(c.turns) for c in found])
     whole = (replace(c, base=base) for c, base in zip(found, bases, strict=True))
@@ -109,6 +110,7 @@ def _read(path: Path, *, say: bool) -> ShareGpt:
 
 
 def _conversation(record: object) -> Conversation:
+    record = as_record(record)
     if not isinstance(record, Mapping):
         raise SkippedItemError("not an object", record)
     turns = turns_of(record)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice, zip_longest
+from operator import le
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,6 +12,7 @@ from predictor.reading import ReadReport, SkippedItemError, Tally
 from training.moments import as_tokens, epoch_unit_s, moment
 from training.records import Placed, read_records
 from training.trace_columns import FORMS, TraceColumns, missing_columns
+from training.wrapped import unwrapped
 
 _WANTED = f"a CSV or JSON lines (plain or gzip) with columns {FORMS}"
 _EXPECTED = f"give {_WANTED}"
@@ -33,16 +35,18 @@ def read_trace(
     path: Path,
     *,
     limit: int | None = None,
+    most_tokens: int | None = None,
     on_report: Callable[[ReadReport], None] | None = None,
 ) -> list[TraceRow]:
     """The requests (at most the first ``limit``) by arrival, the first one at 0 s.
 
-    Rows that cannot be used, failed requests among them, are left out and counted; rows out of
-    order are sorted and counted. Raises ``DatasetError`` where nothing is left.
+    Rows that cannot be used, failed requests among them, are left out and counted, and so are
+    those that the engine's KV memory of ``most_tokens`` cannot hold; rows out of order are sorted
+    and counted. Raises ``DatasetError`` where nothing is left.
     """
     tally = Tally(str(path))
-    parser = _Parser()
-    records = _requests(read_records(path, what=_WANTED))
+    parser = _Parser(most_tokens)
+    records = _requests(unwrapped(read_records(path, what=_WANTED), _Parser().row))
     found = list(islice(tally.used(records, parser.row), limit))
     if parser.columns is None and parser.names:
         raise DatasetError(f"{path}: {missing_columns(parser.names)}; {_EXPECTED}")
@@ -86,7 +90,8 @@ def _column_lists(record: object) -> dict[str, list[object]]:
 class _Parser:
     """Finds the columns in the first record that has them, and reads every record by them."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_tokens: int | None = None) -> None:
+        self._most_tokens = most_tokens
         self.columns: TraceColumns | None = None
         self.names: tuple[str, ...] = ()
         self._dated: bool | None = None
@@ -108,6 +113,12 @@ class _Parser:
             raise SkippedItemError(f"{columns.output_tokens} is 0: no output")
         if not read:
             raise SkippedItemError(f"{columns.input_tokens} is 0: no input")
+        # The last token is put out, never cached.
+        if self._most_tokens is not None and read + written - 1 > self._most_tokens:
+            raise SkippedItemError(
+                f"needs more KV memory than the engine's {self._most_tokens} tokens",
+                read + written - 1,
+            )
         if self._dated is None:
             self._dated = isinstance(time, int)
         if self._dated is not isinstance(time, int):
@@ -135,8 +146,8 @@ class _Parser:
 def _disorder(found: Sequence[_Timed], unit_s: float) -> str:
     """How many rows come after a later one, and by how much; nothing where none does."""
     times = [time for time, _, _ in found]
+    if all(map(le, times, times[1:])):
+        return ""
     late = [latest - time for time, latest in zip(times, accumulate(times, max), strict=True)]
     count = sum(gap > 0 for gap in late)
-    if not count:
-        return ""
     return f"{count} rows out of order (by up to {max(late) * unit_s:.3g} s) are sorted"

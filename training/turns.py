@@ -64,6 +64,13 @@ def turns_of(record: Mapping[str, object]) -> tuple[Turn, ...]:
     raise SkippedItemError("no conversations")
 
 
+def as_record(record: object) -> object:
+    """The record; of a bare list of turns one that holds them."""
+    if isinstance(record, list) and record and all(isinstance(each, Mapping) for each in record):
+        return {"conversations": record}
+    return record
+
+
 def text_of(content: object) -> str | None:
     """The text of a message: a text, or the text parts of a list; nothing without any."""
     if isinstance(content, str):

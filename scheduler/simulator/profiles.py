@@ -76,6 +76,12 @@ class EngineProfile:
     memory_bound: bool = True
     template_tokens: int = 0
 
+    @property
+    def most_tokens(self) -> int | None:
+        """What one request may keep in KV memory; ``None`` where that is no limit."""
+        block = self.rules.block_size
+        return self.limits.kv_tokens // block * block if self.memory_bound else None
+
     def latency(self) -> StepLatency:
         """What a policy's latency model learns from a short self-profile of this engine."""
         fitter = LatencyFitter()

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -23,10 +23,14 @@ from serving.collect.server import (
     bearer,
     chat_url,
 )
+from training.moments import as_number, as_tokens
 from training.promptfile import EXPECTED, parse_prompt, prompt_records
-from training.textfile import write_whole
+from training.records import Placed, until_cut
+from training.textfile import read_lines, write_whole
 
 Progress = Callable[[int, int], None]
+# The LLM, temperature, top_p and limit of a request.
+_How: TypeAlias = tuple[str, float, float, int]
 
 FIELDS = ("prompt_id", "model", "input_size", "output_sizes", "temp", "top_p", "max_tokens")
 # Half a minute of pauses for one request, more where the server asks for longer ones.
@@ -217,25 +221,44 @@ class _Run:
 
 
 def kept_rows(output: Path, settings: CollectSettings) -> dict[str, Row]:
-    """What an earlier run left; raises ``DatasetError`` where it asked something else."""
+    """What an earlier run left; rows that cannot be read are counted and their prompts asked again.
+
+    Raises ``DatasetError`` where the run asked something else, or none of the rows can be read.
+    """
     if not output.exists():
         return {}
-    try:
-        text = gzip.decompress(output.read_bytes()).decode()
-        records = list(csv.DictReader(io.StringIO(text)))
-        rows = {record["prompt_id"]: _parsed(record) for record in records}
-    except (OSError, EOFError, ValueError, KeyError) as error:
-        raise DatasetError(f"{output}: {error}; give a new file") from error
-    how = {(r["model"], float(r["temp"]), float(r["top_p"]), int(r["max_tokens"])) for r in records}
+    tally = Tally(str(output))
+    found = list(tally.used(until_cut(_records_of(output)), _parsed))
+    if not tally.read:
+        return {}
+    tally.close("give a new file")
     wanted = (settings.model, settings.temperature, settings.top_p, settings.max_tokens)
-    if how - {wanted}:
-        raise DatasetError(f"{output}: holds answers of other settings {how}; give a new file")
+    if others := {how for _, how in found} - {wanted}:
+        raise DatasetError(f"{output}: holds answers of other settings {others}; give a new file")
+    rows = {row.prompt_id: row for row, _ in found}
     return {name: row for name, row in rows.items() if len(row.output_tokens) >= settings.samples}
 
 
-def _parsed(record: dict[str, Any]) -> Row:
-    sizes = tuple(int(word) for word in record["output_sizes"].split())
-    return Row(record["prompt_id"], int(record["input_size"]), sizes)
+def _records_of(output: Path) -> Iterator[Placed]:
+    """The rows as they were written, ids with odd characters among them."""
+    lines = (line.decode("utf-8", "replace") + "\n" for _, line in read_lines(output))
+    try:
+        for number, record in enumerate(csv.DictReader(lines), start=1):
+            yield f"row {number}", record
+    except csv.Error as error:
+        yield "the rest", SkippedItemError("not CSV", str(error))
+
+
+def _parsed(record: object) -> tuple[Row, _How]:
+    """A row and how it was asked for; raises ``SkippedItemError``."""
+    fields = record if isinstance(record, dict) else {}
+    if missing := [name for name in FIELDS if not fields.get(name)]:
+        raise SkippedItemError(f"no {missing[0]}")
+    sizes = tuple(as_tokens(word, "output_sizes") for word in fields["output_sizes"].split())
+    row = Row(fields["prompt_id"], as_tokens(fields["input_size"], "input_size"), sizes)
+    temperature, top_p = as_number(fields["temp"], "temp"), as_number(fields["top_p"], "top_p")
+    limit = as_tokens(fields["max_tokens"], "max_tokens")
+    return row, (fields["model"], temperature, top_p, limit)
 
 
 def write_rows(output: Path, rows: Mapping[str, Row], settings: CollectSettings) -> None:

@@ -164,7 +164,7 @@ def _usage(response: httpx.Response) -> Usage:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"a response that is no JSON ({response.text[:40]!r})") from error
     fields = document if isinstance(document, dict) else {}
-    if "choices" in fields and _aborted(fields["choices"]):
+    if _aborted(fields.get("choices")):
         raise ValueError("a response without a choice")
     usage = fields.get("usage")
     counts = usage if isinstance(usage, dict) else {}

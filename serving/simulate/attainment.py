@@ -13,8 +13,7 @@ from predictor.errors import InputError
 from scheduler.registry import PolicyName
 from serving.report.seeds import interval
 from serving.simulate.config import SimConfig
-from serving.simulate.engines import run_policy
-from serving.simulate.run import engine_profiles
+from serving.simulate.engines import engine_profiles, run_policy
 from serving.simulate.workload import SimWorkload
 
 

@@ -21,8 +21,8 @@ from serving.bench.records import PolicyRun
 from serving.report.files import write_atomically
 from serving.report.seeds import interval
 from serving.simulate.config import SimConfig
-from serving.simulate.engines import run_policy
-from serving.simulate.run import engine_profiles, progress
+from serving.simulate.engines import engine_profiles, run_policy
+from serving.simulate.run import progress
 from serving.simulate.workload import SimWorkload
 
 # The scan gives up at this many times the load.

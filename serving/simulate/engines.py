@@ -11,15 +11,33 @@ from scheduler.registry import PolicyName, class_priorities_act, create_policy
 from scheduler.simulator.cluster import serve
 from scheduler.simulator.engine import SimulatedEngine
 from scheduler.simulator.placement import Placement
-from scheduler.simulator.profiles import EngineProfile
+from scheduler.simulator.profiles import EngineProfile, load_profile
 from scheduler.simulator.request import SimOutcome, SimRequest
 from scheduler.simulator.state import Log
 from scheduler.snapshot import Floats
 from serving.bench.records import PolicyRun, RequestRecord
+from serving.simulate.config import SimConfig
 from serving.steplog import StepRecord
 
 # Steps kept of a run, evenly spread; figures of requests use all of them.
 _KEPT_STEPS = 5000
+
+
+def engine_profiles(config: SimConfig) -> list[EngineProfile]:
+    """The profile of each instance, with the configured limits in place of its own."""
+    changes = {
+        name: value
+        for name, value in (("max_num_seqs", config.max_num_seqs), ("kv_tokens", config.kv_tokens))
+        if value is not None
+    }
+    return [
+        replace(
+            profile,
+            limits=replace(profile.limits, **changes),
+            memory_bound=profile.memory_bound or config.kv_tokens is not None,
+        )
+        for profile in map(load_profile, config.instances)
+    ]
 
 
 def run_policy(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from rich.progress import (
 )
 
 from scheduler.registry import PolicyName
-from scheduler.simulator.profiles import EngineProfile, load_profile
+from scheduler.simulator.profiles import EngineProfile
 from serving.bench.records import PolicyRun
 from serving.report.files import write_atomically
 from serving.report.html import write_report
 from serving.report.seeds import seeds_document
 from serving.report.table import print_tables
 from serving.simulate.config import SimConfig
-from serving.simulate.engines import run_policy
+from serving.simulate.engines import engine_profiles, run_policy
 from serving.simulate.workload import SimWorkload
 
 
@@ -58,23 +58,6 @@ def run_simulation(config: SimConfig, console: Console) -> None:
     print_tables(document, console)
     console.print(f"result: {config.output}", highlight=False, soft_wrap=True)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
-
-
-def engine_profiles(config: SimConfig) -> list[EngineProfile]:
-    """The profile of each instance, with the configured limits in place of its own."""
-    changes = {
-        name: value
-        for name, value in (("max_num_seqs", config.max_num_seqs), ("kv_tokens", config.kv_tokens))
-        if value is not None
-    }
-    return [
-        replace(
-            profile,
-            limits=replace(profile.limits, **changes),
-            memory_bound=profile.memory_bound or config.kv_tokens is not None,
-        )
-        for profile in map(load_profile, config.instances)
-    ]
 
 
 def progress(console: Console) -> Progress:

@@ -18,6 +18,7 @@ from scheduler.slo import Slo
 from serving.bench.config import BenchConfig
 from serving.bench.workload import bench_requests
 from serving.simulate.config import SimConfig
+from serving.simulate.engines import engine_profiles
 from serving.simulate.forecast import ForecastKind, Length, from_history, from_noise
 from serving.simulate.published import kinds, poisson, published_names, published_rows
 from serving.simulate.timed_length import TimedLength
@@ -128,9 +129,12 @@ class SimWorkload:
 
     def _traces(self) -> list[TimedLength]:
         rows: list[TimedLength] = []
+        # A router may send any request to any engine.
+        limits = [profile.most_tokens for profile in engine_profiles(self._config)]
+        smallest = min((limit for limit in limits if limit is not None), default=None)
         for text in self._config.traces:
             name, path = self._class_and_path(text)
-            trace = read_trace(path, on_report=self.traces_read.append)
+            trace = read_trace(path, most_tokens=smallest, on_report=self.traces_read.append)
             rows += [
                 TimedLength(f"{name}-{k}", row.t_s, name, row.input_tokens, row.output_tokens)
                 for k, row in enumerate(trace, len(rows))

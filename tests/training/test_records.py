@@ -1,6 +1,8 @@
 """Files of records, whichever way they hold them, and what is broken in them."""
 
+import csv
 import gzip
+import io
 import json
 
 import pytest
@@ -115,6 +117,20 @@ def test_quoted_fields_may_hold_lines(written):
     assert values(written('a,b\n"one\ntwo",2\n3,4\n')) == [
         {"a": "one\ntwo", "b": "2"}, {"a": "3", "b": "4"},
     ]  # fmt: skip
+
+
+FIELDS = st.text(st.sampled_from('ab "\t;é\x00'), max_size=4)
+
+
+@given(st.lists(st.lists(FIELDS, min_size=2, max_size=4), max_size=5))
+def test_rows_are_those_of_the_csv_module(tmp_path_factory, rows):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([["p", "q", "r"], *rows])
+    file = tmp_path_factory.mktemp("rows") / "t.csv"
+    file.write_text(text.getvalue())
+    assert values(file) == [
+        dict(zip("pqr", row, strict=False)) for row in rows if ",".join(row).strip()
+    ]
 
 
 @pytest.mark.parametrize("magic", [b"PAR1", b"PK\x03\x04", b"\x28\xb5\x2f\xfd"])

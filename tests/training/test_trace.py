@@ -163,12 +163,29 @@ def test_where_nothing_is_left_columns_and_forms_are_named(trace, content, says)
         trace(content)
 
 
-def test_missing_and_damaged_gzip(tmp_path):
-    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(TEXT.encode())[:-9])
-    (tmp_path / "u.csv.gz").write_bytes(b"plain\n1\n")
-    for name in ("none.csv", "t.csv.gz", "u.csv.gz"):
-        with pytest.raises(DatasetError, match=r"columns t_s,input_tokens"):
-            read_trace(tmp_path / name)
+def test_requests_larger_than_the_memory_are_left_out(trace, caplog):
+    # The last token is put out, never cached.
+    assert trace(TEXT, most_tokens=23) == EXPECTED[:2]
+    assert "1 x needs more KV memory than the engine's 23 tokens (line 4: 34)" in caplog.text
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(DatasetError, match=r"columns t_s,input_tokens"):
+        read_trace(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("wrap", ["data", "requests", "rows"])
+def test_rows_in_an_object(trace, wrap):
+    rows = [{"t_s": row.t_s, "input_tokens": row.input_tokens, "output_tokens": row.output_tokens}
+            for row in EXPECTED]  # fmt: skip
+    assert trace(json.dumps({"version": 1, "tags": ["a"], wrap: rows})) == EXPECTED
+
+
+def test_neighbouring_dates_of_other_minutes_zones_and_seconds(trace, caplog):
+    dates = ("10:59:59.5Z", "11:00:00.25", "13:00:01+02:00", "11:00:60", "11:00:02.000000001")
+    rows = trace("time,isl,osl\n" + "".join(f"2024-05-10 {date},1,1\n" for date in dates))
+    assert [row.t_s for row in rows] == pytest.approx([0.0, 0.75, 1.5, 2.500000001], abs=1e-10)
+    assert "1 x time is not a date (line 5" in caplog.text
 
 
 FIELDS = st.sampled_from(

@@ -234,14 +234,31 @@ def test_a_trace_of_an_unknown_class(tmp_path, trace):
     assert_nothing_left(done, output, "'cdoe'", "code, chat")
 
 
-def test_a_request_that_no_memory_holds(tmp_path):
+def test_requests_that_no_memory_holds_are_left_out_and_counted(tmp_path):
     file, output = tmp_path / "large.csv", tmp_path / "out" / "result.json"
-    file.write_text(HEADER + "0,10,3\n1,5000,4\n", encoding="utf-8")
+    # The last token is put out, never cached: 1,600 tokens just fit.
+    file.write_text(HEADER + "0,10,3\n1,5000,4\n2,1597,4\n3,1598,4\n", encoding="utf-8")
     done = slotwise(
         *("simulate", "--engine-profile", CARD, "--trace", str(file), "--kv-tokens", "1600"),
         *("--policies", "fcfs", "--output", str(output)),
     )
-    assert_nothing_left(done, output, "'chat-1' can never be scheduled", "1600")
+    assert done.returncode == 0, done.stderr
+    assert "2 of 4 rows are used" in done.stderr
+    assert "2 x needs more KV memory than the engine's 1600 tokens (line 3: 5003)" in done.stderr
+    document = json.loads(output.read_text())
+    assert [row["prompt_tokens"] for row in document["requests"]] == [10, 1597]
+    (read,) = document["config"]["traces_read"]
+    assert (read["read"], read["usable"]) == (4, 2)
+
+
+def test_a_trace_of_which_no_memory_holds_anything(tmp_path):
+    file, output = tmp_path / "large.csv", tmp_path / "out" / "result.json"
+    file.write_text(HEADER + "1,5000,4\n", encoding="utf-8")
+    done = slotwise(
+        *("simulate", "--engine-profile", CARD, "--trace", str(file), "--kv-tokens", "1600"),
+        *("--policies", "fcfs", "--output", str(output)),
+    )
+    assert_nothing_left(done, output, "none of 1 rows can be used", "1600 tokens")
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(server.status, {"error": {"message": "no"}})
         size = min(len(body["messages"][0]["content"]), body["max_tokens"])
         usage = {"prompt_tokens": 3, "completion_tokens": size}
-        return self.answer(200, {"usage": usage} if server.usage else {})
+        choices = [{"message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}]
+        return self.answer(200, {"choices": choices} | ({"usage": usage} if server.usage else {}))
 
     def answer(self, status, document):
         content = json.dumps(document).encode()
@@ -196,10 +197,12 @@ WHILE = {
     "an error with status 200": (200, {}, b'{"error": {"message": "busy"}}'),
     "no usage": (200, {}, b'{"choices": [{}]}'),
     "usage is null": (200, {}, b'{"choices": [{}], "usage": null}'),
-    "counts are null": (200, {}, b'{"usage": {"completion_tokens": null}}'),
-    "counts are text": (200, {}, b'{"usage": {"completion_tokens": "2"}}'),
-    "counts are no numbers": (200, {}, b'{"usage": {"completion_tokens": NaN}}'),
+    "counts are null": (200, {}, b'{"choices": [{}], "usage": {"completion_tokens": null}}'),
+    "counts are text": (200, {}, b'{"choices": [{}], "usage": {"completion_tokens": "2"}}'),
+    "counts are no numbers": (200, {}, b'{"choices": [{}], "usage": {"completion_tokens": NaN}}'),
     "no choice": (200, {}, b'{"choices": [], "usage": {"completion_tokens": 0}}'),
+    "choices are left out": (200, {}, b'{"usage": {"completion_tokens": 2}}'),
+    "choices are null": (200, {}, b'{"usage": {"completion_tokens": 2}, "choices": null}'),
     "an aborted answer": (
         200, {}, b'{"choices": [{"finish_reason": "abort"}], "usage": {"completion_tokens": 1}}',
     ),
@@ -374,3 +377,33 @@ def test_bad_prompts(tmp_path, content):
     file.write_text(content)
     with pytest.raises(DatasetError):
         read_prompts(file)
+
+
+def test_a_damaged_row_of_an_earlier_run_is_asked_again(server, prompts, tmp_path, caplog):
+    output = tmp_path / "lengths.csv.gz"
+    run(server, prompts, output, samples=1)
+    lines = gzip.decompress(output.read_bytes()).decode().splitlines(keepends=True)
+    lines[2] = lines[2].replace(",2,", ",two,", 1)
+    output.write_bytes(gzip.compress("".join(lines).encode()))
+    asked = len(server.prompts)
+    assert run(server, prompts, output, samples=1)[0] == 6
+    assert len(server.prompts) == asked + 1
+    assert "5 of 6 rows are used; left out: 1 x output_sizes is not a number" in caplog.text
+
+
+def test_what_a_cut_file_of_an_earlier_run_lacks_is_asked_again(server, prompts, tmp_path, caplog):
+    output = tmp_path / "lengths.csv.gz"
+    run(server, prompts, output, samples=1)
+    output.write_bytes(output.read_bytes()[:-12])
+    asked = len(server.prompts)
+    assert run(server, prompts, output, samples=1)[0] == 6
+    assert asked < len(server.prompts) < asked + 6
+    assert "the gzip data are cut" in caplog.text
+
+
+def test_a_file_of_something_else_is_not_replaced(server, prompts, tmp_path):
+    output = tmp_path / "lengths.csv.gz"
+    output.write_text("a,b\n1,2\n")
+    with pytest.raises(DatasetError, match=r"none of 1 rows can be used.*give a new file"):
+        run(server, prompts, output, samples=1)
+    assert output.read_text() == "a,b\n1,2\n"

@@ -12,9 +12,9 @@ from scheduler.simulator.profiles import load_profile
 from serving.report.seeds import combined, interval
 from serving.simulate.capacity import Search, run_capacity
 from serving.simulate.config import SimConfig
-from serving.simulate.engines import run_policy
+from serving.simulate.engines import engine_profiles, run_policy
 from serving.simulate.forecast import ForecastKind, Length, from_history, from_noise
-from serving.simulate.run import engine_profiles, run_simulation
+from serving.simulate.run import run_simulation
 from serving.simulate.workload import SimWorkload
 
 PROFILE = "h100-llama-3.1-8b"

@@ -1,0 +1,20 @@
+import pytest
+
+from predictor.errors import InputError
+from training.textfile import content_of, write_whole
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    file = tmp_path / "new" / "f"
+    write_whole(file, b"one")
+    write_whole(file, b"two")
+    assert content_of(file) == b"two"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_nothing_is_left_where_a_file_cannot_be_replaced(tmp_path):
+    taken = tmp_path / "f"
+    taken.mkdir()
+    with pytest.raises(InputError, match="give a place that can be written"):
+        write_whole(taken, b"one")
+    assert list(tmp_path.iterdir()) == [taken]
