@@ -67,12 +67,13 @@ class SlotwisePolicy:
             previous=no_handles() if previous is None else previous.order,
         )
         found = self._search.best(problem, terms, seeds, deadline_ns=deadline_ns)
-        priority = _priority(snapshot)
-        planned = by_priority(found.order, priority, running=problem.running, slots=problem.slots)
+        planned = by_priority(
+            found.order, _priority(snapshot), running=problem.running, slots=problem.slots
+        )
         streams = silent_streams(snapshot, problem, self._config)
         order, overdue = self._overdue_first(problem, in_front(streams.first, planned))
         gain = chance - demand.price * cost_s
-        may_go = (chance <= 0.0) & (priority >= priority[problem.running :].max(initial=-np.inf))
+        may_go = self._may_give_way(snapshot, chance)
         first = overdue + len(streams.first)
         held, gone = self._admission(problem, order, planned, gain, may_go, first)
         return Plan(
@@ -147,7 +148,7 @@ class SlotwisePolicy:
     ) -> tuple[Ints, Ints]:
         """Who is held back for memory, and who gives it up to those before it in ``planned``.
 
-        Only whoever ``may_go`` gives way: the infeasible, and nobody to a higher priority number.
+        Only those that ``may_go`` give way.
         """
 
         def held_without(gone: Ints) -> Ints:
@@ -171,6 +172,19 @@ class SlotwisePolicy:
             gone = no_handles()
             held = held_without(gone)
         return held, gone
+
+    def _may_give_way(self, snapshot: Snapshot, chance: Floats) -> NDArray[np.bool_]:
+        """bool[running]: prefills whose SLO is infeasible; no stream, and none to a higher number.
+
+        Evicting a stream gains little: it has to be back before it is silent for too long.
+        """
+        running, waiting = snapshot.running, snapshot.waiting
+        return np.asarray(
+            (chance[: len(running)] <= 0.0)
+            & (running.generated == 0.0)
+            & (running.preemptions < self._config.most_preemptions)
+            & (running.priority >= waiting.priority.max(initial=-np.inf))
+        )
 
     def _learn(self, snapshot: Snapshot, chance: Floats, cost_s: Floats) -> None:
         """Remember who came since the last plan; some were admitted before it."""
