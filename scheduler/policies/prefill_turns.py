@@ -113,16 +113,19 @@ def free_kv_tokens(snapshot: Snapshot, running: int, block_tokens: int) -> float
 
 @njit(cache=True)
 def _prefills(running, waiting):  # type: ignore[no-untyped-def]
-    rows, size, n = running.shape[0], running.shape[1], waiting.shape[1]
-    decodes = np.empty(size, np.int64)
-    values = np.empty((rows, size + n))
+    size, n = running.shape[1], waiting.shape[1]
+    decodes, prefilling = np.empty(size, np.int64), np.empty(size, np.int64)
     d = begun = 0
     for i in range(size):
         if is_prefilling(running[:, i]):
-            values[:, begun] = running[:, i]
+            prefilling[begun] = i
             begun += 1
         else:
             decodes[d] = int(running[_HANDLE, i])
             d += 1
-    values[:, begun : begun + n] = waiting
-    return decodes[:d], values[:, : begun + n], begun
+    # A whole array, no part of a larger one: kernels are compiled for one memory layout.
+    values = np.empty((running.shape[0], begun + n))
+    for place in range(begun):
+        values[:, place] = running[:, prefilling[place]]
+    values[:, begun:] = waiting
+    return decodes[:d], values, begun

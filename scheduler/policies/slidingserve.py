@@ -130,16 +130,11 @@ def _decision(batch: Batch, order: Ints, out: Ints, tokens: int) -> StepDecision
     )
 
 
-@njit(cache=True)
-def _others(order, served):  # type: ignore[no-untyped-def]
-    """``order`` without ``served``, which are some of it."""
+def _others(order: Ints, served: Ints) -> Ints:
+    """``order``, a permutation, without ``served``, which are some of it."""
     out = np.ones(len(order), np.bool_)
-    place = np.empty(order.max() + 1 if len(order) else 0, np.int64)
-    for i, each in enumerate(order):
-        place[each] = i
-    for each in served:
-        out[place[each]] = False
-    return order[out]
+    out[served] = False
+    return np.asarray(order[out[order]])
 
 
 def _free_kv(snapshot: Snapshot, batch: Batch, config: SlidingConfig) -> float:
