@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import nan
 
 from predictor.reading import SkippedItemError
-from training.moments import PLAIN_DIGITS, as_number, as_tokens
+from training.moments import PLAIN_DIGITS, as_temperature, as_tokens
 
 # CASTILLO's own limit; a sample this long was cut there.
 DEFAULT_CAP = 14_999
@@ -83,6 +83,6 @@ def _cap(record: Mapping[str, object]) -> int:
 def _temperature(record: Mapping[str, object]) -> float:
     """Not a number where the row does not say it."""
     try:
-        return as_number(_value(record, _TEMPERATURES), "temperature")
+        return as_temperature(_value(record, _TEMPERATURES))
     except SkippedItemError:
         return nan

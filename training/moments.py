@@ -14,6 +14,7 @@ _DATE = re.compile(
 )
 _MOST_TOKENS = 1 << 40
 PLAIN_DIGITS = 12
+_MOST_TEMPERATURE = 100.0
 _MINUTE_S = 60
 _MINUTES = 1024
 # Larger numbers than these are no seconds of our time but milli-, micro- or nanoseconds.
@@ -69,6 +70,14 @@ def as_tokens(value: object, what: str) -> int:
     if number < 0.0:
         raise SkippedItemError(f"negative {what}", value)
     return int(number)
+
+
+def as_temperature(value: object) -> float:
+    """A sampling temperature, also as text; raises ``SkippedItemError``."""
+    temperature = as_number(value, "temperature")
+    if not 0.0 <= temperature <= _MOST_TEMPERATURE:
+        raise SkippedItemError("temperature is out of range", value)
+    return temperature
 
 
 def _nanoseconds(match: re.Match[str]) -> int:

@@ -7,7 +7,7 @@ from math import isinf
 from pathlib import Path
 
 from predictor.reading import SkippedItemError
-from training.moments import as_number, as_tokens
+from training.moments import as_temperature, as_tokens
 from training.records import Placed, read_records, until_cut
 from training.textfile import decoded, read_lines
 from training.turns import Turn, as_record, text_of, turns_of
@@ -141,6 +141,4 @@ def _temperature(body: Mapping[str, object]) -> float | None:
     value = body.get("temperature")
     if value is None or value == "":
         return None
-    if (temperature := as_number(value, "temperature")) < 0.0:
-        raise SkippedItemError("negative temperature", value)
-    return temperature
+    return as_temperature(value)

@@ -22,6 +22,9 @@ Placed = tuple[str, object]
 _CHUNK_BYTES = 1 << 20
 _MOST_BYTES = 1 << 28
 _SEPARATORS = re.compile(r"[\s,\]]*")
+# In a list inside an object that could not be decoded as a whole; what follows it is no record.
+_INNER_SEPARATORS = re.compile(r"[\s,]*")
+_LIST_START = re.compile(r'"\s*:\s*\[\s*(?=[\[{])')
 _LINE_START = re.compile(r"(?<=\n)[ \t]*\{")
 # Bytes that are not UTF-8, as Python's surrogateescape keeps them.
 _UNDECODED = re.compile("[\udc80-\udcff]")
@@ -76,6 +79,7 @@ class JsonRecords:
         self._array = False
         self._number = 0
         self._line = 1
+        self._separators = _SEPARATORS
         self._start: re.Pattern[str] | None = None
         self._wanted = _CHUNK_BYTES
 
@@ -111,10 +115,10 @@ class JsonRecords:
         """Yield the values that end inside ``buffer``; return where the next one begins."""
         position = 0
         while True:
-            begin = _end(_SEPARATORS, buffer, position)
-            if begin == len(buffer):
+            begin = _end(self._separators, buffer, position)
+            if begin == len(buffer) or buffer[begin] == "]":
                 self._pass(buffer, position, begin)
-                return begin
+                return len(buffer)
             try:
                 value, end = self._decoder.raw_decode(buffer, begin)
             except (ValueError, RecursionError) as error:  # not JSON, endless digits, too deep
@@ -142,10 +146,20 @@ class JsonRecords:
     ) -> tuple[SkippedItemError | None, int]:
         """The reason for an undecodable record and the next start; no reason for a cut end."""
         following = self._next_start(buffer, begin + 1)
+        if following is None and not self._number and (opening := self._opening(buffer, begin)):
+            return SkippedItemError("the object around the records is broken"), opening
         if following is None and _cut(buffer, error):
             self.cut_end = True
             return None, len(buffer)
         return SkippedItemError("not JSON", buffer[begin : begin + 40]), following or len(buffer)
+
+    def _opening(self, buffer: str, begin: int) -> int | None:
+        """Where the first list inside an object begins that holds objects or lists."""
+        opening = None if self._array else _LIST_START.search(buffer, begin)
+        if opening is None:
+            return None
+        self._array, self._separators = True, _INNER_SEPARATORS
+        return opening.end()
 
     def _next_start(self, buffer: str, position: int) -> int | None:
         patterns = [self._start] if self._start else []

@@ -80,7 +80,7 @@ def read_lines(file: Path) -> Iterator[tuple[int, bytes]]:
     content, cut = _content(file)
     if content.startswith(_UTF16):
         content = content.decode("utf-16", "replace").encode("utf-8", "surrogatepass")
-    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n" if b"\n" in content else b"\r")
     for number, line in enumerate(lines[:-1] if cut else lines, start=1):
         if line.strip():
             yield number, line

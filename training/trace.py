@@ -17,6 +17,8 @@ from training.wrapped import unwrapped
 _WANTED = f"a CSV or JSON lines (plain or gzip) with columns {FORMS}"
 _EXPECTED = f"give {_WANTED}"
 _NANOSECOND = 1e-9
+# Where seconds have no fractions any more; no trace is so long, and no epoch so far away.
+_FAR_S = 1e11
 
 # A moment in the trace's own unit, prompt tokens and output tokens.
 _Timed: TypeAlias = tuple[float | int, int, int]
@@ -107,6 +109,8 @@ class _Parser:
         if columns is None:
             raise SkippedItemError("no time and token counts")
         time = moment(record.get(columns.time))
+        if isinstance(time, float) and self._seconds(time) > _FAR_S:
+            raise SkippedItemError("time is out of range", record.get(columns.time))
         read = as_tokens(record.get(columns.input_tokens), columns.input_tokens)
         written = as_tokens(record.get(columns.output_tokens), columns.output_tokens)
         if not written:
@@ -124,6 +128,11 @@ class _Parser:
         if self._dated is not isinstance(time, int):
             raise SkippedItemError("times are numbers and dates", record.get(columns.time))
         return time, read, written
+
+    def _seconds(self, time: float) -> float:
+        """At most so many seconds; exact for times that are out of range."""
+        unit_s = self.columns.unit_s if self.columns else None
+        return time * (unit_s or epoch_unit_s(time)) if time > _FAR_S else time
 
     def unit_s(self, found: Sequence[_Timed]) -> float:
         """Seconds of the unit that the times have."""

@@ -79,7 +79,8 @@ def test_limits(fields, limit):
         ({"prompt": "a", "max_tokens": True}, "max_tokens is not a number"),
         ({"prompt": "a", "max_tokens": 0}, "max_tokens is below one"),
         ({"prompt": "a", "temperature": float("inf")}, "temperature is not a number"),
-        ({"prompt": "a", "temperature": -1}, "negative temperature"),
+        ({"prompt": "a", "temperature": -1}, "temperature is out of range"),
+        ({"prompt": "a", "temperature": 1e308}, "temperature is out of range"),
     ],
 )
 def test_what_is_left_out(record, reason):

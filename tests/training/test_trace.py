@@ -50,6 +50,7 @@ def test_rows_from_zero(trace):
         (",20,4", "no time"),
         ("7", "no input_tokens"),
         ("nan,20,4", "time is not a number"),
+        ("1e308,20,4", "time is out of range"),
         ("7,inf,4", "input_tokens is not a number"),
         ("x,20,4", "time is not a number"),
         ("7,1.5,4", "input_tokens is not a whole number"),

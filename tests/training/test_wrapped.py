@@ -60,6 +60,20 @@ def test_texts_in_an_object_are_no_prompts(written):
         read_prompts(written({"id": "a", "stop": ["x"]}))
 
 
+@pytest.mark.parametrize(
+    ("tail", "reason"),
+    [
+        ('{"prompt": oops}, {"prompt": "b"}], "count": 2}', "not JSON"),
+        ('{"prompt": "b"}, {"pro', "cut off by the end of the file"),
+    ],
+)
+def test_a_broken_object_costs_its_broken_record_alone(tmp_path, caplog, tail, reason):
+    (tmp_path / "f.json").write_text('{"version": 1, "data": [{"prompt": "a"}, ' + tail)
+    assert [prompt.text for prompt in read_prompts(tmp_path / "f.json")] == ["a", "b"]
+    assert "1 x the object around the records is broken" in caplog.text
+    assert f" x {reason}" in caplog.text
+
+
 def test_what_follows_an_object_is_kept():
     def parse(record):
         if "t" not in record:
