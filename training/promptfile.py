@@ -41,7 +41,7 @@ class FilePrompt:
 
 def prompt_records(file: Path) -> Iterator[Placed]:
     """The records of a prompt file with their places; raises ``DatasetError``."""
-    if file.suffix.lower() != ".txt":
+    if not file.name.lower().endswith((".txt", ".txt.gz")):
         return unwrapped(read_records(file), partial(parse_prompt, limits=False))
     return until_cut((f"line {number}", _line(line)) for number, line in read_lines(file))
 
