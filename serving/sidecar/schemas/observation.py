@@ -83,7 +83,9 @@ class ObservationsIn(Asked):
 
     model_config = example({"observations": [_OBSERVATION]})
 
-    observations: list[ObservationIn] = Field(min_length=1, max_length=MOST_OBSERVATIONS)
+    observations: list[ObservationIn] = Field(
+        min_length=1, max_length=MOST_OBSERVATIONS, fail_fast=True
+    )
 
 
 class ObservationsOut(Answered):

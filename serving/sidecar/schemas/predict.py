@@ -81,7 +81,7 @@ class StrictPromptsIn(Asked):
 
     model_config = example({"prompts": [_PROMPT]})
 
-    prompts: list[PromptIn] = Field(min_length=1, max_length=MOST_PROMPTS)
+    prompts: list[PromptIn] = Field(min_length=1, max_length=MOST_PROMPTS, fail_fast=True)
 
 
 class Model(Answered):
