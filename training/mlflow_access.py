@@ -32,7 +32,8 @@ _DATABASES = (*_TIMEOUT_NAMES, "mssql")
 # What MLflow's refusal of a folder names.
 _FILE_STORE = "MLFLOW_ALLOW_FILE_STORE"
 _LEAST_FAULT = 500
-_SECRET = re.compile(r"(?<=//)[^@/]*@")
+# Up to the last @: passwords are not always encoded as a URI demands.
+_SECRET = re.compile(r"(?<=//)\S*@")
 _SAID = 300
 
 

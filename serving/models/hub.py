@@ -59,7 +59,11 @@ def _connect(model: str, endpoint: str) -> None:
     try:
         address = (url.host, url.port or _PORTS[url.scheme])
         socket.create_connection(address, timeout=_WITHIN_S).close()
-    except (OSError, KeyError) as error:
+    except KeyError as error:
+        raise _unfetchable(
+            model, f"HF_ENDPOINT {endpoint!r} is no URL such as {_ENDPOINT}"
+        ) from error
+    except OSError as error:
         raise _unfetchable(model, f"the hub {endpoint} cannot be reached ({error})") from error
 
 

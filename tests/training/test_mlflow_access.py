@@ -155,4 +155,5 @@ def test_faults_of_any_kind_are_ours(tmp_path, monkeypatch):
 
 def test_names_and_passwords_are_not_shown():
     assert shown_uri("postgresql://user:p%40ss@host/db") == "postgresql://***@host/db"
+    assert shown_uri("postgresql://user:p@ss/word@host/db") == "postgresql://***@host/db"
     assert shown_uri("http://host:5000") == "http://host:5000"

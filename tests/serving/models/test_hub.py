@@ -32,6 +32,13 @@ def test_a_hub_that_cannot_be_reached(endpoint):
         check_fetchable("org/name")
 
 
+@pytest.mark.parametrize("value", ["mirror.example", "ftp://mirror.example"])
+def test_a_hub_whose_address_is_no_url(monkeypatch, value):
+    monkeypatch.setenv("HF_ENDPOINT", value)
+    with pytest.raises(ModelError, match=f"HF_ENDPOINT '{value}' is no URL such as https://"):
+        check_fetchable("org/name")
+
+
 def test_a_hub_that_is_there(endpoint):
     endpoint.listen()
     assert check_fetchable("org/name") == "org/name"
