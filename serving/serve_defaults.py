@@ -8,7 +8,7 @@ from serving.engine import dtype, layout, memory
 from serving.vllm_arguments import VllmArguments
 
 _DTYPE, _KV_BYTES, _EAGER = "--dtype", "--kv-cache-memory-bytes", "--enforce-eager"
-# Who gives one of these has chosen the memory, or spreads the engine over several processes.
+# A user of one of these has chosen the memory, or spreads the engine over several processes.
 _MEMORY = (_KV_BYTES, "--gpu-memory-utilization", "--num-gpu-blocks-override")
 _KV_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
 _PARALLEL = tuple(f"--{kind}-parallel-size" for kind in ("tensor", "pipeline", "data"))
@@ -51,7 +51,8 @@ class CpuDefaults:
     def _choose_memory(self, model: str, given: VllmArguments) -> None:
         if os.environ.get(_KV_VARIABLE) or _any(given, (*_MEMORY, *_PARALLEL), _SHORT_PARALLEL):
             return
-        found = memory.kv_cache_bytes(model, dtype=dtype.chosen(dtype.AUTO))
+        asked, _ = given.split(_DTYPE)
+        found = memory.kv_cache_bytes(model, dtype=dtype.chosen(asked or dtype.AUTO))
         if found is not None:
             self.arguments += [_KV_BYTES, str(found)]
             self.notes.append(

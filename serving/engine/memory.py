@@ -16,6 +16,8 @@ _LIMIT, _USED = (Path("/sys/fs/cgroup") / f"memory.{name}" for name in ("max", "
 _FREE = ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")
 _FIELD = re.compile(r"^(?:Node \d+ )?(\S+):\s+(\d+) kB$", re.MULTILINE)
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
+# As vLLM names it.
+_FOUR_BYTES = frozenset({"float32", "float"})
 # Python, torch and the server's processes.
 _OVERHEAD_BYTES = 1024 * MIB
 _LEAST_BYTES = 256 * MIB
@@ -62,7 +64,7 @@ def _weights_bytes(folder: Path, dtype: str) -> int | None:
     if not folder.is_dir():
         return None
     on_disk = sum(path.stat().st_size for kind in _WEIGHTS for path in folder.glob(kind))
-    return on_disk * (2 if dtype == "float32" else 1)
+    return on_disk * (2 if dtype in _FOUR_BYTES else 1)
 
 
 def _text(path: Path) -> str | None:

@@ -71,6 +71,17 @@ def test_what_the_file_of_vllm_says_counts(laptop, tmp_path):
     assert not {"--dtype", KV, "--enforce-eager"} & set(command)
 
 
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [(["--dtype", "bfloat16"], "bfloat16"), (["--dtype=float"], "float"), ([], "float32")],
+)
+def test_the_weights_are_counted_in_the_dtype_that_the_engine_uses(laptop, flags, wanted):
+    counted = []
+    laptop.setattr(memory, "kv_cache_bytes", lambda model, dtype: counted.append(dtype))
+    started(*flags)
+    assert counted == [wanted]
+
+
 def test_vllms_own_variable_for_the_memory_counts(laptop):
     laptop.setenv("VLLM_CPU_KVCACHE_SPACE", "4")
     assert KV not in started().command

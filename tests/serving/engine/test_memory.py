@@ -60,6 +60,7 @@ def test_half_of_what_the_weights_leave(machine: Machine, model: str) -> None:
     machine.add(0, free_gib=10, cached_gib=4)
     assert memory.kv_cache_bytes(model, dtype="bfloat16") == 6 * GIB
     assert memory.kv_cache_bytes(model, dtype="float32") == 5.5 * GIB
+    assert memory.kv_cache_bytes(model, dtype="float") == 5.5 * GIB
     assert memory.kv_cache_bytes("org/unknown-size", dtype="bfloat16") == 3.5 * GIB
 
 
