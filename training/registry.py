@@ -80,7 +80,7 @@ class GateScores:
         ):
             if not fit:
                 return (
-                    f"{name} {value:g} is no score, its forecasts cannot be judged; train it anew"
+                    f"{name} {value:g} is no score, its forecasts cannot be judged; train it again"
                 )
         return None
 

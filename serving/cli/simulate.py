@@ -32,7 +32,7 @@ _SLOS = "File with SLO classes; default: code (e2e 30 s), chat (TTFT 5 s, TPOT 1
 _STEP_LOG = "Read the steps of an engine that ran with SLOTWISE_STEP_LOG, instead of starting one."
 _PERIOD = "Instances say how they are this often; 0: whenever a request comes (slo-gain)."
 _DELAY = "And are heard so much later."
-_LOWEST = "The scan of rates begins at so many times the load; who fails there carries 0."
+_LOWEST = "The scan of rates begins at this multiple of the load; a policy failing there has 0."
 _RUN_DIR = "Folder with requests.jsonl, meta.json and profile/."
 
 Policies = Annotated[str, typer.Option(help=_POLICIES)]

@@ -36,7 +36,7 @@ class LineFile:
             return _whole_lines(descriptor)
 
     def forget(self, first: int) -> None:
-        """Drop so many bytes at the beginning; what came since moves there."""
+        """Drop the ``first`` bytes; what came since moves there."""
         with self.locked() as descriptor:
             size = os.lseek(descriptor, 0, os.SEEK_END)
             rest = os.pread(descriptor, size - first, first)

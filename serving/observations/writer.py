@@ -30,7 +30,7 @@ class _Parcel:
     done: Future[Outcome] = field(default_factory=Future)
 
     def take(self) -> None:
-        """From here on whoever waits cannot cancel. Who has is not told, the rows are kept."""
+        """The future can no longer be cancelled; rows of one that was cancelled are kept."""
         self.done.set_running_or_notify_cancel()
 
     def settle(self, outcome: Outcome) -> None:
@@ -96,13 +96,13 @@ class ObservationWriter:
         self._thread.start()
 
     def revive(self) -> bool:
-        """Whether the thread lives; one that died is started anew if the system allows it."""
+        """Whether the thread lives; one that died is started again if the system allows it."""
         with self._gate:
             if self._thread is None or self._stopped:
                 return False
             if self._thread.is_alive():
                 return True
-            logger.error("the thread that stores observations has died; it is started anew")
+            logger.error("the thread that stores observations has died; it is started again")
             try:
                 self.start()
             except RuntimeError as error:
@@ -197,7 +197,7 @@ class ObservationWriter:
             self._on_outcome("dropped", lost)
 
     def _stored(self, rows: Sequence[Observation]) -> list[Refused] | None:
-        """Who was refused; ``None`` while the database is away."""
+        """The rows that were refused; ``None`` while the database is away."""
         refused: list[Refused] = []
 
         def add() -> None:

@@ -1,6 +1,6 @@
 """What a server and its predictor processes say to each other: frames of bytes over pipes.
 
-A frame is its length (four bytes, big end first), a number (eight bytes) and so many bytes. An
+A frame is its length (four bytes, big end first), a number (eight bytes) and the content. An
 answer bears the number of its question, so that one that comes late is never taken for another's;
 the greeting of a process has number 0. A question is a JSON list of :class:`Prompt` fields in
 order. An answer is lines: a JSON object, then one JSON object for each prompt. No pickle.

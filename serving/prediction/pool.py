@@ -195,7 +195,7 @@ class PredictorPool:
     ) -> bool:
         """A prompt that cannot be predicted must not take its neighbours' answers away.
 
-        Whether the process can be asked again. If not, who was not asked yet waits for another.
+        Whether the process can be asked again. If not, the parts not asked yet wait for another.
         """
         if len(batch) == 1:
             _fail(batch, error)

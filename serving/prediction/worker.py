@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def greet(out: BinaryIO, payload: bytes) -> None:
-    """Say who answers, or why nobody does."""
+    """Name the model that predicts, or the fault that keeps it from it."""
     _write(out, 0, payload)
 
 

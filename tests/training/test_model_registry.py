@@ -77,7 +77,7 @@ def test_without_scores_nobody_is_promoted_and_no_champion_holds(tmp_path, store
     registry = Registry(tmp_path / "mlruns")
     broken = add(registry, stored, crps=nan)
     assert registry.gate(broken) == (
-        "CRPS nan is no score, its forecasts cannot be judged; train it anew"
+        "CRPS nan is no score, its forecasts cannot be judged; train it again"
     )
     registry.promote(broken)  # as `--force` does
     better = add(registry, stored, crps=11.0)

@@ -26,7 +26,7 @@ def router() -> APIRouter:
     async def readyz(used: Used) -> Response:
         """Whether forecasts are there, what makes them, and whether observations are stored.
 
-        A thread for observations that has died is started anew.
+        A thread for observations that has died is started again.
         """
         state, stores = used.predictions.state, used.writer.revive()
         ready = state != "none" and stores

@@ -16,7 +16,7 @@ from serving.sidecar.schemas.schedule import ScheduleIn, ScheduleOut
 
 Answer = TypeVar("Answer")
 
-# Decisions take up to a second; whoever comes after so many would wait for too long.
+# A decision takes milliseconds to seconds; behind more than these a request waits too long.
 _MOST_PENDING = 16
 
 
