@@ -30,11 +30,11 @@ class Driver:
     An engine adapter reports events to :attr:`tracker` and step times to :meth:`observe_step`,
     and calls :meth:`decide` before each step. Until the latency model has seen enough steps,
     and whenever the policy raises or takes longer than ``time_box_s``, requests are served in
-    arrival order for that step; ``fallbacks`` counts the latter two, ``untrained`` the steps
-    before. Of a long queue the policy sees a shortlist (:mod:`scheduler.shortlist`), a shorter one
-    after an overrun; after several overruns in a row it rests for some steps, which count as
-    ``fallbacks`` too (:mod:`scheduler.backoff`). ``background``: the model is refitted in a thread
-    of its own, and :meth:`close` ends it.
+    arrival order for that step, those of a lower priority number first; ``fallbacks`` counts the
+    latter two, ``untrained`` the steps before. Of a long queue the policy sees a shortlist
+    (:mod:`scheduler.shortlist`), a shorter one after an overrun; after several overruns in a row
+    it rests for some steps, which count as ``fallbacks`` too (:mod:`scheduler.backoff`).
+    ``background``: the model is refitted in a thread of its own, and :meth:`close` ends it.
     ``previous`` is a plan that an earlier driver of the same engine made, in this one's handles.
     """
 
@@ -196,4 +196,4 @@ class Driver:
         return self._arrival_order()
 
     def _arrival_order(self) -> StepDecision:
-        return StepDecision(order=self.tracker.waiting_handles())
+        return StepDecision(order=self.tracker.waiting_by_priority())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.blocked import Blocked
+
 if TYPE_CHECKING:
     from scheduler.latency import StepLatency
 
@@ -31,10 +33,9 @@ class Column(IntEnum):
     TPOT_S = 7
     E2E_S = 8
     PRIORITY = 9
-    CLASS_INDEX = 10
-    PREEMPTIONS = 11
-    MAX_TOKENS = 12
-    LAST_TOKEN_S = 13
+    PREEMPTIONS = 10
+    MAX_TOKENS = 11
+    LAST_TOKEN_S = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,8 @@ class Snapshot:
     ``version`` rises with each change that can make a plan stale (arrival, finish, abort,
     preemption), not with each token. ``waiting`` is in arrival order, ``running`` in the
     engine's order. Of a long queue ``waiting`` is a shortlist; ``left_out`` counts the others.
+    ``blocked`` counts live requests that cannot be admitted and stand in neither table; all the
+    waiting are among them while nobody can be admitted, for the reason ``closed``.
     """
 
     now_s: float
@@ -168,3 +171,5 @@ class Snapshot:
     kv_tokens_free: int
     latency: "StepLatency"
     left_out: int = 0
+    blocked: int = 0
+    closed: Blocked | None = None

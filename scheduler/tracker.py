@@ -8,27 +8,15 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.distribution import LengthDistribution, stack
+from predictor.distribution import LengthDistribution
 from predictor.errors import SnapshotError
 from scheduler.blocked import Blocked
 from scheduler.latency import StepLatency
-from scheduler.lengths import fill_atoms
+from scheduler.request_pool import RequestPool
 from scheduler.slo import Slo
-from scheduler.snapshot import (
-    ATOMS,
-    Column,
-    Floats,
-    Ints,
-    LengthTable,
-    Limits,
-    RequestTable,
-    Snapshot,
-)
-from scheduler.tracker_kernels import compute, gather, put_out
-from scheduler.waiting import WaitingLine
-
-# Bins kept per request: enough for a 64-bin forecast; finer ones are merged.
-LENGTH_BINS = 64
+from scheduler.snapshot import Column, Floats, Ints, Limits, RequestTable, Snapshot
+from scheduler.tracker_kernels import compute, put_out
+from scheduler.waiting import WaitingLine, by_priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +33,6 @@ class Arrival:
     slo: Slo
     lengths: LengthDistribution
     priority: int = 0
-    class_index: int = 0
     cached_tokens: int = 0
 
 
@@ -62,10 +49,7 @@ class Tracker:
 
     def __init__(self, *, limits: Limits, capacity: int = 512) -> None:
         self._limits = limits
-        self._pool = np.zeros((len(Column), capacity))
-        self._edges = np.zeros((capacity, LENGTH_BINS + 1))
-        self._cdf = np.ones((capacity, LENGTH_BINS + 1))
-        self._atoms = np.ones((capacity, ATOMS))
+        self._pool = RequestPool(capacity)
         self._free: deque[int] = deque(range(capacity))
         self._handles: dict[str, int] = {}
         self._ids: list[str | None] = [None] * capacity
@@ -79,6 +63,8 @@ class Tracker:
         self.disagreements = 0
         # Of all the waiting, until one of them changes.
         self._waiting_table: RequestTable | None = None
+        # The waiting in arrival order, and that order by priority, until the former changes.
+        self._prioritized: tuple[Ints, Ints] | None = None
         self._version = 0
         self._arrivals = 0
 
@@ -192,7 +178,7 @@ class Tracker:
 
     def generated(self, request_id: str) -> int:
         """Return how many tokens of a live request came out so far."""
-        return int(self._pool[Column.GENERATED, self.handle(request_id)])
+        return int(self._pool.columns[Column.GENERATED, self.handle(request_id)])
 
     def arrived(self, arrival: Arrival, *, blocked: Blocked | None = None) -> int:
         """Add a request that waits, or is blocked, and return its handle."""
@@ -201,7 +187,7 @@ class Tracker:
         if not self._free:
             self._grow()
         handle = self._free.popleft()
-        self._write(handle, arrival)
+        self._pool.put(handle, _column(handle, arrival), arrival.lengths)
         self._handles[arrival.request_id] = handle
         self._ids[handle] = arrival.request_id
         if blocked is not None:
@@ -247,13 +233,7 @@ class Tracker:
             self._grow()
         handles = [self._free.popleft() for _ in request_ids]
         at = np.array(handles, dtype=np.int64)
-        self._pool[:, at] = values
-        self._pool[Column.HANDLE, at] = at
-        self._edges[at], self._cdf[at] = edges, cdf
-        atoms = np.empty((len(handles), ATOMS))
-        rows = np.arange(len(handles), dtype=np.float64)
-        fill_atoms(rows, np.zeros(len(handles)), edges, cdf, atoms)
-        self._atoms[at] = atoms
+        self._pool.fill(at, values, edges, cdf)
         self._handles.update(zip(request_ids, handles, strict=True))
         for handle, request_id in zip(handles, request_ids, strict=True):
             self._ids[handle] = request_id
@@ -268,7 +248,7 @@ class Tracker:
         for handle in handles:
             if handle not in self._running:
                 self._admit(handle)
-        compute(self._pool, _handles(handles), _handles(tokens.values()))
+        compute(self._pool.columns, _handles(handles), _handles(tokens.values()))
 
     def tokens(self, counts: Mapping[str, int], at_s: float) -> None:
         """Note how many output tokens of each request came out at ``at_s``."""
@@ -277,9 +257,9 @@ class Tracker:
         # counts, and has to be computed again with the others.
         for handle, count in zip(handles, counts.values(), strict=True):
             if handle not in self._running:
-                self._pool[Column.PREFILL_LEFT, handle] += count
+                self._pool.columns[Column.PREFILL_LEFT, handle] += count
                 self._waiting_table = None
-        put_out(self._pool, _handles(handles), _handles(counts.values()), at_s)
+        put_out(self._pool.columns, _handles(handles), _handles(counts.values()), at_s)
 
     def progressed(
         self,
@@ -294,17 +274,18 @@ class Tracker:
 
         The latest token of those that have more than before came out at ``at_s``.
         """
-        new = handles[generated > self._pool[Column.GENERATED, handles]]
-        self._pool[Column.LAST_TOKEN_S, new] = at_s
-        self._pool[Column.PREFILL_LEFT, handles] = prefill_left
-        self._pool[Column.GENERATED, handles] = generated
-        self._pool[Column.FIRST_TOKEN_S, handles] = np.where(generated > 0, first_token_s, np.nan)
+        columns = self._pool.columns
+        new = handles[generated > columns[Column.GENERATED, handles]]
+        columns[Column.LAST_TOKEN_S, new] = at_s
+        columns[Column.PREFILL_LEFT, handles] = prefill_left
+        columns[Column.GENERATED, handles] = generated
+        columns[Column.FIRST_TOKEN_S, handles] = np.where(generated > 0, first_token_s, np.nan)
 
     def set_prefill_left(self, request_id: str, tokens: int) -> None:
         """Note how many tokens must be computed before the next one of a request comes out."""
         handle = self.handle(request_id)
-        if self._pool[Column.PREFILL_LEFT, handle] != tokens:
-            self._pool[Column.PREFILL_LEFT, handle] = tokens
+        if self._pool.columns[Column.PREFILL_LEFT, handle] != tokens:
+            self._pool.columns[Column.PREFILL_LEFT, handle] = tokens
             if handle in self._waiting:
                 self._waiting_table = None
 
@@ -315,7 +296,7 @@ class Tracker:
             raise SnapshotError(f"request {request_id!r} does not run: it cannot be preempted")
         del self._running[handle]
         self._waiting.add(handle)
-        pool = self._pool
+        pool = self._pool.columns
         pool[Column.PREFILL_LEFT, handle] = (
             pool[Column.PROMPT_TOKENS, handle] + pool[Column.GENERATED, handle]
         )
@@ -348,14 +329,16 @@ class Tracker:
         ``waiting`` are the handles of those that are to be seen of the waiting, in that order;
         ``None``: all of them.
         """
-        seen = self._waiting_requests() if waiting is None else self._table(waiting)
+        seen = self._waiting_requests() if waiting is None else self._pool.table(waiting)
         return Snapshot(
             now_s=now_s,
             version=self._version,
             waiting=seen,
             left_out=0 if self._closed else len(self._waiting) - len(seen),
-            running=self._table(_handles(self._running)),
-            lengths=LengthTable(edges=self._edges, cdf=self._cdf, atoms=self._atoms),
+            blocked=len(self._blocked) + (len(self._waiting) if self._closed else 0),
+            closed=self._closed,
+            running=self._pool.table(_handles(self._running)),
+            lengths=self._pool.lengths,
             limits=self._limits,
             kv_tokens_free=self._limits.kv_tokens if kv_tokens_free is None else kv_tokens_free,
             latency=latency,
@@ -365,17 +348,28 @@ class Tracker:
         """Handles of those who wait and can be admitted, in arrival order."""
         if self._closed is not None:
             return np.empty(0, dtype=np.int64)
-        return self._waiting.order(self._pool[Column.ARRIVAL_S])
+        return self._waiting.order(self._pool.columns[Column.ARRIVAL_S])
+
+    def waiting_by_priority(self) -> Ints:
+        """:meth:`waiting_handles` by priority, the lowest number first, then by arrival.
+
+        Cost: nothing while the waiting are the same, else about 10 ns for each that waits.
+        """
+        waiting = self.waiting_handles()
+        if self._prioritized is None or self._prioritized[0] is not waiting:
+            order = np.asarray(by_priority(waiting, self._pool.columns[Column.PRIORITY]))
+            self._prioritized = (waiting, order)
+        return self._prioritized[1]
 
     @property
     def columns(self) -> Floats:
         """float64[len(Column), capacity], by handle: what :class:`RequestTable` shows; live."""
-        return self._pool
+        return self._pool.columns
 
     @property
     def atoms(self) -> Floats:
         """float64[capacity, ATOMS], by handle: those of :class:`LengthTable`."""
-        return self._atoms
+        return self._pool.atoms
 
     @property
     def waits(self) -> NDArray[np.int8]:
@@ -389,7 +383,7 @@ class Tracker:
 
     def _waiting_requests(self) -> RequestTable:
         if self._waiting_table is None:
-            self._waiting_table = self._table(self.waiting_handles())
+            self._waiting_table = self._pool.table(self.waiting_handles())
         return self._waiting_table
 
     def _admit(self, handle: int) -> None:
@@ -415,29 +409,13 @@ class Tracker:
         except KeyError as error:
             raise _not_live(error.args[0]) from None
 
-    def _table(self, handles: Ints) -> RequestTable:
-        values: Floats = gather(self._pool, handles)
-        values.flags.writeable = False
-        return RequestTable(values)
-
-    def _write(self, handle: int, arrival: Arrival) -> None:
-        self._pool[:, handle] = _column(handle, arrival)
-        edges, cdf = stack([arrival.lengths], LENGTH_BINS)
-        self._edges[handle], self._cdf[handle] = edges[0], cdf[0]
-        row = slice(handle, handle + 1)
-        fill_atoms(np.zeros(1), np.zeros(1), edges, cdf, self._atoms[row])
-
     def _changed(self) -> None:
         self._version += 1
         self._waiting_table = None
 
     def _grow(self) -> None:
-        """Double the pool; snapshots keep the arrays they were given."""
-        old = self._pool.shape[1]
-        self._pool = np.concatenate([self._pool, np.zeros_like(self._pool)], axis=1)
-        self._edges = np.concatenate([self._edges, np.zeros_like(self._edges)])
-        self._cdf = np.concatenate([self._cdf, np.ones_like(self._cdf)])
-        self._atoms = np.concatenate([self._atoms, np.ones_like(self._atoms)])
+        old = len(self._ids)
+        self._pool.grow()
         self._ids.extend([None] * old)
         self._waiting.grow(2 * old)
         self._free.extend(range(old, 2 * old))
@@ -465,7 +443,6 @@ def _column(handle: int, arrival: Arrival) -> list[float]:
         np.inf if slo.tpot_s is None else slo.tpot_s,
         np.inf if slo.e2e_s is None else slo.e2e_s,
         arrival.priority,
-        arrival.class_index,
         0,
         arrival.max_tokens,
         np.nan,

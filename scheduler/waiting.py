@@ -13,6 +13,10 @@ from scheduler.snapshot import Floats, Ints
 _GONE, _PLACED, _JOINED = 0, 1, 2
 # How many of those who joined last are remembered.
 _LATEST = 512
+# Priorities are sorted by so many of their bits at a time, the lowest first.
+_BITS = 11
+# Differences of priorities beyond this count as equal.
+_WIDEST = 2.0**62
 
 
 class WaitingLine:
@@ -118,3 +122,34 @@ def _merged(before, joined, mark, arrival_s):  # type: ignore[no-untyped-def]
     order[at : at + count - k] = new[k:]
     mark[new] = _PLACED
     return order[: at + count - k].copy()
+
+
+@njit(cache=True)
+def by_priority(order, priority):  # type: ignore[no-untyped-def]
+    """``order`` by ascending ``priority[handle]``, equals as they stood; itself if all are equal.
+
+    Priorities are whole numbers. Cost: 100,000 of them 1 ms for each 11 bits of their span.
+    """
+    low, high = np.inf, -np.inf
+    for handle in order:
+        low, high = min(low, priority[handle]), max(high, priority[handle])
+    if not low < high:
+        return order
+    span = int(min(high - low, _WIDEST))
+    found, sorted_once = order.copy(), np.empty_like(order)
+    keys, places = np.empty(len(order), np.int64), np.empty(1 << _BITS, np.int64)
+    shift = 0
+    while span >> shift:
+        places[:] = 0
+        for k, handle in enumerate(found):
+            keys[k] = (int(min(priority[handle] - low, _WIDEST)) >> shift) & (len(places) - 1)
+            places[keys[k]] += 1
+        at = 0
+        for key in range(len(places)):
+            places[key], at = at, at + places[key]
+        for k, handle in enumerate(found):
+            sorted_once[places[keys[k]]] = handle
+            places[keys[k]] += 1
+        found, sorted_once = sorted_once, found
+        shift += _BITS
+    return found

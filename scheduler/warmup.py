@@ -31,7 +31,7 @@ def warm_up(policy_name: str) -> None:
     policy.step(snapshot, plan)
     if plan is not None:
         policy.plan(snapshot, plan)
-    _warm_up_shortlist()
+    _warm_up_queue()
     _warm_up_fitter()
 
 
@@ -50,9 +50,11 @@ def _made_up() -> Snapshot:
     return _made_up_engine().snapshot(now_s=float(_REQUESTS), latency=_SOME_LATENCY)
 
 
-def _warm_up_shortlist() -> None:
-    """A queue that is too long for a policy."""
-    Shortlist().look(_made_up_engine(), now_s=1.0, latency=_SOME_LATENCY, most=2, advance=True)
+def _warm_up_queue() -> None:
+    """A queue that is too long for a policy, and one that is served without it."""
+    engine = _made_up_engine()
+    engine.waiting_by_priority()
+    Shortlist().look(engine, now_s=1.0, latency=_SOME_LATENCY, most=2, advance=True)
 
 
 def _made_up_engine() -> Tracker:

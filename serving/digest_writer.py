@@ -15,7 +15,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class DigestWriter:
-    """Writes ``path`` at most once in ``period_s``, and nothing before a latency model is there."""
+    """Writes ``path``, and nothing before a latency model is there.
+
+    :meth:`look` does it at most once in ``period_s``, :meth:`report` at once.
+    """
 
     path: Path
     period_s: float
@@ -25,7 +28,12 @@ class DigestWriter:
 
     def look(self, driver: Driver, *, now_s: float, kv_tokens_free: int) -> None:
         """Report if it is time."""
-        if now_s < self._due_s or driver.latency is None:
+        if now_s >= self._due_s:
+            self.report(driver, now_s=now_s, kv_tokens_free=kv_tokens_free)
+
+    def report(self, driver: Driver, *, now_s: float, kv_tokens_free: int) -> None:
+        """Say how the engine is."""
+        if driver.latency is None:
             return
         self._due_s = now_s + self.period_s
         self._serial += 1

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from vllm.v1.core.sched.interface import PauseState
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import FinishReason
 from vllm.v1.request import Request, RequestStatus
@@ -135,18 +136,16 @@ class SlotwiseScheduler(TimedScheduler):
         self.states.look()
         if active:
             self._shed()
+        now_s, free = time.monotonic(), self._free_kv_tokens()
+        decision = None
         if self.states.paused:
             self._stand_aside()
         elif self.requests:
-            free = self._kv_tokens(self.kv_cache_manager.block_pool.get_num_free_blocks())
-            now_s = time.monotonic()
             decision = self.driver.decide(now_s=now_s, kv_tokens_free=free)
-            if self._digests is not None:
-                self._digests.look(self.driver, now_s=now_s, kv_tokens_free=free)
-            if active:
-                self._apply(decision)
-            else:
-                self._note(decision)
+        if self._digests is not None and self.requests:
+            self._digests.look(self.driver, now_s=now_s, kv_tokens_free=free)
+        if decision is not None:
+            (self._apply if active else self._note)(decision)
         return time.perf_counter() - started_s
 
     def after_schedule(self, output: SchedulerOutput, prefills: Sequence[str]) -> None:
@@ -189,6 +188,15 @@ class SlotwiseScheduler(TimedScheduler):
             stopped = bool(request.sampling_params and request.sampling_params.stop)
             self.states.sync(request.request_id, complete=stopped)
         return ended
+
+    def set_pause_state(self, pause_state: PauseState) -> None:
+        """Pause or resume, and tell routers at once: a paused engine may make no step to do so."""
+        super().set_pause_state(pause_state)
+        self.states.look()
+        if self._digests is not None:
+            self._digests.report(
+                self.driver, now_s=time.monotonic(), kv_tokens_free=self._free_kv_tokens()
+            )
 
     def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super()._preempt_request(request, *args, **kwargs)
@@ -301,11 +309,17 @@ class SlotwiseScheduler(TimedScheduler):
         self._applied = decision
 
     def _preempt(self, handles: Ints) -> None:
-        """Take slots back, but not a session's: vLLM may lose one that ends its turn meanwhile."""
+        """Take slots back, but not a session's: vLLM may lose one that ends its turn meanwhile.
+
+        Where another engine waits for its KV cache, a request must not end by a token that is
+        under way: the cache is gone. As in vLLM's own preemptions that token is dropped.
+        """
         for request in self._running_among(handles):
             if not request.resumable:
                 self.running.remove(request)
-                self._preempt_request(request, time.monotonic())
+                self._preempt_request(
+                    request, time.monotonic(), drop_stale_output=self.requires_kv_delivery
+                )
 
     def _reorder(self, handles: Ints) -> None:
         """Put the running in order; those not named come last, as they stood."""
@@ -395,6 +409,9 @@ class SlotwiseScheduler(TimedScheduler):
         ids = self.driver.tracker.live_ids(handles)
         found = [self.requests.get(request_id) for request_id in ids]
         return [each for each in found if each and each.status == RequestStatus.RUNNING]
+
+    def _free_kv_tokens(self) -> int:
+        return self._kv_tokens(self.kv_cache_manager.block_pool.get_num_free_blocks())
 
     def _kv_tokens(self, blocks: int) -> int:
         return int(blocks) * int(self.block_size)

@@ -21,7 +21,7 @@ _PREFILL_S, _PREFILL_TOKEN_S = int(Item.PREFILL_S), int(Item.PREFILL_TOKEN_S)
 _PREFILL_SQUARED_S, _PREFILL_SLOTS = int(Item.PREFILL_SQUARED_S), int(Item.PREFILL_SLOTS)
 _STEP_S, _DECODE_S, _CONTEXT_S = int(Item.STEP_S), int(Item.DECODE_S), int(Item.CONTEXT_S)
 _KV_FREE, _KV_USED = int(Item.KV_FREE), int(Item.KV_USED)
-_PLANNED, _SLOWDOWN = int(Item.PLANNED), int(Item.SLOWDOWN)
+_PLANNED, _SLOWDOWN, _CLOSED = int(Item.PLANNED), int(Item.SLOWDOWN), int(Item.CLOSED)
 _TURNS, _FEES, _TOLLS = int(Item.TURNS), int(Item.FEES), int(Item.TOLLS)
 # Token times are estimates, and engines fill up: a chance is the mean over tokens so much slower.
 _SLOWER = (1.0, 1.1, 1.2)
@@ -106,7 +106,7 @@ def gains(  # type: ignore[no-untyped-def]
 
     ``digests`` is float64[engines, SIZE], ``age_s`` float64[engines], ``sent``
     float64[engines, len(Sent)], ``cached`` float64[engines]: tokens of the prompt that an engine
-    has in its prefix cache.
+    has in its prefix cache. An engine that admits nobody gains ``-inf``.
     """
     mean = atoms.mean()
     context = prompt_tokens + mean / 2.0
@@ -145,7 +145,7 @@ def gains(  # type: ignore[no-untyped-def]
             cost_s = digest[_PREFILL_SLOTS] * prefill_s + tokens * token_slot_s
             worth = (chance + done_worth) * np.exp(-begin_s / horizon_s)
             best = max(best, worth - digest[_FEES + place] - digest[_TOLLS + place] * cost_s)
-        gain[k] = best - slow
+        gain[k] = best - slow if digest[_CLOSED] == 0.0 else -np.inf
         wait_s[k] = (live + 1.0) * token_s
 
 

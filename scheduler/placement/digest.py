@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from predictor.errors import InputError
+from scheduler.blocked import Blocked
 from scheduler.latency import Scenario
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
@@ -33,7 +34,7 @@ _SLOWER_BY = 0.3
 class Item(IntEnum):
     """Columns of a digest; the last ``3 * PLACES`` say what each place means."""
 
-    LIVE = 0  # requests waiting and running
+    LIVE = 0  # requests waiting, blocked and running
     SLOTS = 1
     TOKEN_S = 2  # time between two tokens of a request, the prefills of others included
     SERVICE_S = 3  # mean time a request holds a slot; 0: nobody is there
@@ -48,9 +49,18 @@ class Item(IntEnum):
     KV_USED = 12
     PLANNED = 13  # promises that are to be kept, and the work; what is later counts less
     SLOWDOWN = 14  # how many of them go for each second that a token takes longer
-    TURNS = 15  # PLACES of them: seconds until a newcomer's turn
-    FEES = 15 + PLACES  # PLACES of them: promises others lose however little it takes
-    TOLLS = 15 + 2 * PLACES  # PLACES of them: and by each slot-second that it takes
+    CLOSED = 15  # not 0: nobody can be admitted; `Closed`
+    TURNS = 16  # PLACES of them: seconds until a newcomer's turn
+    FEES = 16 + PLACES  # PLACES of them: promises others lose however little it takes
+    TOLLS = 16 + 2 * PLACES  # PLACES of them: and by each slot-second that it takes
+
+
+class Closed(IntEnum):
+    """Values of ``Item.CLOSED``."""
+
+    OPEN = 0
+    FULL = 1  # until those who are there have left
+    PAUSED = 2  # until the operator resumes
 
 
 SIZE = int(Item.TOLLS) + PLACES
@@ -74,7 +84,11 @@ class Digest:
         values = np.zeros(SIZE)
         problem = SlotProblem.of(snapshot, config)
         live = len(problem)
-        values[Item.LIVE], values[Item.SLOTS] = live + snapshot.left_out, problem.slots
+        values[Item.LIVE] = live + snapshot.left_out + snapshot.blocked
+        values[Item.SLOTS] = problem.slots
+        if snapshot.closed is not None:
+            paused = snapshot.closed is Blocked.PAUSED
+            values[Item.CLOSED] = Closed.PAUSED if paused else Closed.FULL
         if live:
             values[Item.TOKEN_S], values[Item.SERVICE_S] = problem.token_s, problem.service_s
         values[Item.KV_FREE] = snapshot.kv_tokens_free
@@ -105,6 +119,11 @@ class Digest:
             "run the same release of Slotwise on all replicas"
         )
 
+    @property
+    def paused(self) -> bool:
+        """Whether the operator has paused the engine: it makes no steps, or only ends some."""
+        return bool(self.values[Item.CLOSED] == Closed.PAUSED)
+
     def idle(self) -> "Digest":
         """The same engine once everybody has left."""
         values = self.values.copy()
@@ -117,6 +136,8 @@ class Digest:
         values[Item.KV_FREE] += values[Item.KV_USED]
         values[Item.KV_USED] = 0.0
         values[Item.PLANNED :] = 0.0
+        if self.paused:
+            values[Item.CLOSED] = Closed.PAUSED
         return Digest(values)
 
     def to_bytes(self) -> bytes:

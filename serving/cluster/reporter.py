@@ -61,8 +61,9 @@ class Reporter:
         """Whether the engine owes an answer and has said nothing for too long.
 
         Before its first report it may be compiling, or have no latency model: nobody can tell.
+        While an operator has paused it, it owes nothing.
         """
-        if not self.in_flight or self._last is None:
+        if not self.in_flight or self._last is None or self._last.digest.paused:
             return False
         return self.clock() - max(self._changed_s, self._busy_since_s) > self.hang_s
 

@@ -230,3 +230,27 @@ def test_a_decision_over_a_shortlist_can_be_completed(limits, latency, arrival):
     assert sorted(whole.order.tolist()) == sorted(waiting.tolist())
     assert not whole.shortlisted
     assert whole.completed(waiting) is whole
+
+
+PRIORITIES = {"first": 5, "second": 0, "third": 5, "fourth": -1}
+
+
+def test_without_a_latency_model_a_lower_priority_number_is_served_first(limits, arrival):
+    driver = Driver(policy=Scripted(), limits=limits)
+    tracker = driver.tracker
+    for at_s, (name, number) in enumerate(PRIORITIES.items()):
+        tracker.arrived(arrival(name, arrival_s=float(at_s), priority=number))
+    order = driver.decide(now_s=9.0).order
+    assert tracker.request_ids(order) == ["fourth", "second", "first", "third"]
+    # Ordered once while the same wait.
+    assert driver.decide(now_s=9.1).order is order
+    tracker.finished("fourth")
+    assert tracker.request_ids(driver.decide(now_s=9.2).order) == ["second", "first", "third"]
+
+
+def test_after_a_fallback_a_lower_priority_number_is_served_first(driver, arrival):
+    driver.policy.fails = True
+    for at_s, (name, number) in enumerate(PRIORITIES.items()):
+        driver.tracker.arrived(arrival(name, arrival_s=float(at_s), priority=number))
+    order = driver.tracker.request_ids(driver.decide(now_s=9.0).order)
+    assert order == ["fourth", "second", "first", "third"]

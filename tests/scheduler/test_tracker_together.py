@@ -4,9 +4,10 @@ import pytest
 from predictor.distribution import LengthDistribution, log_edges, stack
 from predictor.errors import SnapshotError
 from scheduler.latency import StepLatency
+from scheduler.request_pool import LENGTH_BINS
 from scheduler.slo import Slo
 from scheduler.snapshot import Limits
-from scheduler.tracker import LENGTH_BINS, Arrival, Tracker
+from scheduler.tracker import Arrival, Tracker
 
 LATENCY = StepLatency.linear(step_s=1e-2, decode_s=1e-3, prompt_token_s=1e-4)
 LIMITS = Limits(4, 512, 10_000)

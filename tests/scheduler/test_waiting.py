@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.waiting import WaitingLine
+from scheduler.waiting import WaitingLine, by_priority
 
 CAPACITY = 8
 MOVES = st.lists(
@@ -44,3 +44,20 @@ def test_an_order_that_was_given_out_does_not_change():
     line.discard(3)
     assert line.order(arrival_s).tolist() == [1, 2]
     assert before.tolist() == [1, 0]
+
+
+@given(
+    st.lists(st.integers(0, 2**33) | st.integers(-3, 3), max_size=60),
+    st.sampled_from([1, 3, 2000, 2**40]),
+)
+def test_by_priority_equals_stand_as_they_stood(numbers, levels):
+    priority = np.array([number % levels - 1 for number in numbers], dtype=float)
+    order = np.arange(len(numbers))[::-1].copy()
+    found = by_priority(order, priority)
+    assert found.tolist() == sorted(order.tolist(), key=lambda handle: priority[handle])
+
+
+def test_the_widest_priorities_that_vllm_takes_are_ordered():
+    priority = np.array([2.0**63, 0.0, -(2.0**63), 5.0])
+    assert by_priority(np.arange(4), priority)[0] == 2
+    assert by_priority(np.array([1, 3]), priority).tolist() == [1, 3]

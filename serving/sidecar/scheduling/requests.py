@@ -7,9 +7,10 @@ import numpy as np
 
 from predictor.distribution import LengthDistribution
 from predictor.transport import rows_from_floats
+from scheduler.request_pool import LENGTH_BINS
 from scheduler.slo import Slo, SloClass
 from scheduler.snapshot import Column, Floats
-from scheduler.tracker import LENGTH_BINS, Arrival
+from scheduler.tracker import Arrival
 from serving.priors import ClassPriors
 from serving.sidecar.scheduling.session import Session
 from serving.sidecar.schemas.base import slo_of

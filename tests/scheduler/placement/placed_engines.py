@@ -39,7 +39,7 @@ class Limited:
     kv_free: int | None = None
 
 
-def snapshot(*live, limited=None) -> Snapshot:
+def tracked(*live, limited=None) -> Tracker:
     limited = limited or Limited()
     tracker = Tracker(limits=Limits(limited.slots, 2048, 10**6))
     for number, each in enumerate(live):
@@ -48,7 +48,16 @@ def snapshot(*live, limited=None) -> Snapshot:
         if each.running:
             tracker.scheduled({str(number): each.prompt})
             tracker.tokens({str(number): 5}, 0.0)
+    return tracker
+
+
+def pictured(tracker, limited=None) -> Snapshot:
+    limited = limited or Limited()
     return tracker.snapshot(now_s=NOW_S, latency=limited.latency, kv_tokens_free=limited.kv_free)
+
+
+def snapshot(*live, limited=None) -> Snapshot:
+    return pictured(tracked(*live, limited=limited), limited)
 
 
 def digest(*live, **limits) -> Digest:

@@ -7,6 +7,7 @@ from placed_engines import CHAT, CODE, Live, digest, newcomer, running
 from scheduler.latency import StepLatency
 from scheduler.placement.choice import Sent, gains, ranked
 from scheduler.placement.config import PlacementConfig
+from scheduler.placement.digest import Closed, Digest, Item
 from scheduler.slo import Slo
 
 CROWDING = PlacementConfig().crowding
@@ -178,3 +179,23 @@ def test_among_about_equal_gains_the_least_wait_comes_first():
     gain, wait_s = np.array([1.0, 1.05, 0.2, 0.6]), np.array([3.0, 9.0, 1.0, 2.0])
     assert ranked(gain, wait_s, PlacementConfig(tolerance=0.1)).tolist() == [0, 1, 3, 2]
     assert ranked(gain, wait_s, PlacementConfig(tolerance=0.0)).tolist() == [1, 0, 3, 2]
+
+
+def closed(found, how=Closed.PAUSED):
+    values = found.values.copy()
+    values[Item.CLOSED] = how
+    return Digest(values)
+
+
+@pytest.mark.parametrize("how", [Closed.FULL, Closed.PAUSED])
+def test_an_engine_that_admits_nobody_comes_behind_the_busiest_that_does(how):
+    busy = digest(running(), running(), *[Live(tokens=2000) for _ in range(200)])
+    hopeless = newcomer(Slo(e2e_s=0.5))
+    for candidate in (newcomer(), hopeless):
+        gain, wait_s = judged([closed(digest(), how), busy], candidate)
+        assert ranked(gain, wait_s, PlacementConfig()).tolist() == [1, 0]
+
+
+def test_where_nobody_admits_the_least_wait_decides():
+    gain, wait_s = judged([closed(digest(running(), running())), closed(digest())])
+    assert ranked(gain, wait_s, PlacementConfig()).tolist() == [1, 0]

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from placed_engines import Live, digest, newcomer, running, snapshot
+from placed_engines import Live, digest, newcomer, pictured, running, snapshot, tracked
 
 from predictor.errors import InputError
+from scheduler.blocked import Blocked
 from scheduler.latency import StepLatency
 from scheduler.placement.choice import prefill_seconds, token_seconds
-from scheduler.placement.digest import PLACES, SIZE, Digest, Item, places
+from scheduler.placement.digest import PLACES, SIZE, Closed, Digest, Item, places
 from scheduler.slo import Slo
 
 ENGINE = StepLatency.linear(
@@ -97,6 +98,31 @@ def test_whatever_lives_on_it_every_number_is_finite_and_none_below_zero(live, s
 def test_those_that_a_shortlist_left_out_live_as_well():
     seen = replace(snapshot(running()), left_out=7)
     assert Digest.of(seen).values[Item.LIVE] == 8
+
+
+def test_those_that_cannot_be_admitted_live_as_well():
+    tracker = tracked(running(), Live(), Live())
+    tracker.blocked("1", Blocked.GRAMMAR)
+    assert Digest.of(pictured(tracker)).values[Item.LIVE] == 3
+    tracker.closed = Blocked.PAUSED
+    assert Digest.of(pictured(tracker)).values[Item.LIVE] == 3
+
+
+@pytest.mark.parametrize(
+    ("reason", "now", "once_idle"),
+    [
+        (None, Closed.OPEN, Closed.OPEN),
+        (Blocked.CAPACITY, Closed.FULL, Closed.OPEN),
+        (Blocked.PAUSED, Closed.PAUSED, Closed.PAUSED),
+    ],
+)
+def test_an_engine_says_that_it_admits_nobody(reason, now, once_idle):
+    tracker = tracked(running())
+    tracker.closed = reason
+    found = Digest.of(pictured(tracker))
+    assert found.values[Item.CLOSED] == now
+    assert found.idle().values[Item.CLOSED] == once_idle
+    assert Digest.from_bytes(found.to_bytes()).paused == (reason is Blocked.PAUSED)
 
 
 def test_bytes_there_and_back():

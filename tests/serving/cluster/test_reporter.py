@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scheduler.placement.digest import SIZE, Digest, Item
+from scheduler.placement.digest import SIZE, Closed, Digest, Item
 from serving.cluster.reporter import HEARTBEAT_S, Reporter
 from serving.digest_file import EngineReport, write_report
 
@@ -36,8 +36,9 @@ class World:
         if self.dead:
             raise RuntimeError("engine core gone")
 
-    def engine_says(self, serial, live=2.0):
+    def engine_says(self, serial, live=2.0, closed=Closed.OPEN):
         values = np.zeros(SIZE)
+        values[Item.CLOSED] = closed
         values[Item.LIVE] = live
         values[Item.KV_FREE], values[Item.KV_USED] = 70, 30
         write_report(self.path, EngineReport(serial, 5, 1, Digest(values)))
@@ -102,6 +103,22 @@ async def test_an_engine_that_owes_an_answer_and_says_nothing_hangs(world):
     assert world.ends == 1
     world.engine_says(2)
     assert (await world.look()).healthy
+
+
+async def test_a_paused_engine_neither_hangs_nor_opens_when_everybody_has_left(world):
+    world.reporter.entered()
+    world.engine_says(1, closed=Closed.PAUSED)
+    await world.look()
+    assert (await world.look(100.0)).healthy
+    assert world.ends == 0
+    world.reporter.left()
+    said = await world.look(1.0)
+    assert Digest.from_bytes(said.digest).paused
+    # Once resumed it owes answers again.
+    world.reporter.entered()
+    world.engine_says(2)
+    await world.look()
+    assert not (await world.look(10.1)).healthy
 
 
 async def test_a_dead_engine_is_not_healthy(world):

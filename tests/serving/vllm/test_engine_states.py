@@ -8,7 +8,9 @@ from vllm_steps import LATENCY, SLOTS, compiled, request, run_step, waiting_of, 
 
 from scheduler.blocked import Blocked
 from scheduler.decision import Plan, StepDecision
+from scheduler.placement.digest import Item
 from scheduler.slo import Slo
+from scheduler.snapshot import Column
 
 pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
 pytestmark = pytest.mark.engine
@@ -85,7 +87,7 @@ def test_a_grammar_that_is_compiled_costs_nobody_a_slot_and_then_comes(make_sche
 
 def seen_arrival(scheduler, name):
     tracker = scheduler.driver.tracker
-    return tracker._pool[1, tracker.handle(name)]
+    return tracker.columns[Column.ARRIVAL_S, tracker.handle(name)]
 
 
 def test_a_grammar_that_cannot_be_compiled_ends_its_request_alone(make_scheduler):
@@ -309,7 +311,7 @@ def test_kv_on_its_way_costs_nobody_a_slot_and_is_fetched_at_the_first_chance(ma
     run_step(scheduler, in_flight, lag=1)
     assert "far" in seen(scheduler)[1]
     tracker = scheduler.driver.tracker
-    assert tracker._pool[3, tracker.handle("far")] == 0
+    assert tracker.columns[Column.PREFILL_LEFT, tracker.handle("far")] == 0
     assert tracker.disagreements == 0
 
 
@@ -399,3 +401,43 @@ def test_a_session_is_not_preempted_in_the_middle_of_a_turn(make_scheduler):
         run_step(scheduler, in_flight, lag=1)
     assert session.num_preemptions == 0
     assert scheduler.driver.tracker.reason("session") is Blocked.INPUT
+
+
+def test_a_pause_and_its_end_are_told_to_routers_at_once(make_scheduler, monkeypatch, tmp_path):
+    from vllm.v1.core.sched.interface import PauseState
+
+    from serving.digest_file import read_report
+
+    monkeypatch.setenv("SLOTWISE_DIGEST_FILE", str(tmp_path / "digest"))
+    monkeypatch.setenv("SLOTWISE_DIGEST_PERIOD_MS", "3600000")
+    scheduler, in_flight = make_scheduler(), deque()
+    path = scheduler.engine_rank.file(tmp_path / "digest")
+    fill(scheduler, in_flight)
+    scheduler.add_request(request("waits"))
+    # No step comes in between: a paused engine may make none.
+    scheduler.set_pause_state(PauseState.PAUSED_ALL)
+    paused = read_report(path)
+    assert paused.digest.paused
+    assert paused.digest.values[Item.LIVE] == SLOTS + 1
+    scheduler.finish_requests(None, _aborted())
+    scheduler.set_pause_state(PauseState.UNPAUSED)
+    resumed = read_report(path)
+    assert not resumed.digest.paused
+    assert resumed.digest.values[Item.LIVE] == 0
+    assert resumed.serial == paused.serial + 1
+
+
+@pytest.mark.parametrize("delivers", [False, True])
+def test_a_preempted_request_whose_kv_another_engine_wants_does_not_end_without_it(
+    make_scheduler, delivers
+):
+    scheduler, in_flight = make_scheduler("fcfs", policy=Greedy()), deque()
+    fill(scheduler, in_flight, steps=2)
+    scheduler.requires_kv_delivery = delivers
+    scheduler.add_request(request("late"))
+    victims = list(scheduler.running)
+    scheduler.before_step()
+    gone = [each for each in victims if each not in scheduler.running]
+    assert len(gone) == 1
+    assert gone[0].num_stale_output_tokens > 0
+    assert gone[0].drop_stale_output == delivers
