@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 from predictor.reading import SkippedItemError
@@ -26,11 +26,15 @@ _SEPARATORS = re.compile(r"[\s,\]]*")
 _INNER_SEPARATORS = re.compile(r"[\s,]*")
 _LIST_START = re.compile(r'"\s*:\s*\[\s*(?=[\[{])')
 _LINE_START = re.compile(r"(?<=\n)[ \t]*\{")
+_FLUSH_LINE_START = re.compile(r"(?<=\n)\{")
+_BLANKS = re.compile(r"\s*")
+_LINE_END = re.compile(r"[ \t\r]*(?:\n|\Z)")
 # Bytes that are not UTF-8, as Python's surrogateescape keeps them.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 # What JSON's decoder says of a text that ends too early, or how near the end it stops.
 _CUT_SHORT = "Unterminated string"
 _CUT_CHARACTERS = 8
+_LINES_AHEAD = 20
 _QUOTE = '"'
 _DELIMITERS = ",;\t|"
 _CUT_END, _END = "cut off by the end of the file", "its end"
@@ -79,6 +83,8 @@ class JsonRecords:
         self._array = False
         self._number = 0
         self._line = 1
+        # Whether every value so far stands on one line; unknown before the first.
+        self._one_line: bool | None = None
         self._separators = _SEPARATORS
         self._start: re.Pattern[str] | None = None
         self._wanted = _CHUNK_BYTES
@@ -133,7 +139,7 @@ class JsonRecords:
                 if end == len(buffer) and not last:
                     return position
                 self._pass(buffer, position, begin)
-                self._learn(value)
+                self._learn(value, one_line=buffer.find("\n", begin, end) < 0)
                 if _UNDECODED.search(buffer, begin, end):
                     value = SkippedItemError("not UTF-8", buffer[begin : begin + 40])
             self._number += 1
@@ -145,13 +151,29 @@ class JsonRecords:
         self, buffer: str, begin: int, error: Exception
     ) -> tuple[SkippedItemError | None, int]:
         """The reason for an undecodable record and the next start; no reason for a cut end."""
-        following = self._next_start(buffer, begin + 1)
+        lines = self._has_lines(buffer, begin)
+        following = _next_line(buffer, begin) if lines else self._next_start(buffer, begin + 1)
         if following is None and not self._number and (opening := self._opening(buffer, begin)):
             return SkippedItemError("the object around the records is broken"), opening
         if following is None and _cut(buffer, error):
             self.cut_end = True
             return None, len(buffer)
-        return SkippedItemError("not JSON", buffer[begin : begin + 40]), following or len(buffer)
+        end = len(buffer) if following is None else following
+        return SkippedItemError("not JSON", buffer[begin : min(begin + 40, end)].rstrip()), end
+
+    def _has_lines(self, buffer: str, begin: int) -> bool:
+        """Whether records stand on one line each; before the first one the lines ahead tell."""
+        if self._array or self._one_line is not None:
+            return not self._array and bool(self._one_line)
+        starts = islice(_FLUSH_LINE_START.finditer(buffer, begin), _LINES_AHEAD)
+        return any(self._is_line(buffer, start.start()) for start in starts)
+
+    def _is_line(self, buffer: str, begin: int) -> bool:
+        try:
+            _, end = self._decoder.raw_decode(buffer, begin)
+        except (ValueError, RecursionError):
+            return False
+        return _LINE_END.match(buffer, end) is not None and "\n" not in buffer[begin:end]
 
     def _opening(self, buffer: str, begin: int) -> int | None:
         """Where the first list inside an object begins that holds objects or lists."""
@@ -168,8 +190,9 @@ class JsonRecords:
         found = [match.start() for p in patterns if (match := p.search(buffer, position))]
         return min(found, default=None)
 
-    def _learn(self, value: object) -> None:
-        """Remember the first key: it marks the next record after a broken one."""
+    def _learn(self, value: object, *, one_line: bool) -> None:
+        """Remember what marks the next record after a broken one: the first key, or a new line."""
+        self._one_line = one_line and self._one_line is not False
         if self._start is None and isinstance(value, dict) and value:
             key = json.dumps(next(iter(value)), ensure_ascii=False)
             self._start = re.compile(r"\{\s*" + re.escape(key) + r"\s*:")
@@ -184,6 +207,12 @@ class JsonRecords:
 def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
     match = pattern.match(text, position)
     return match.end() if match else position
+
+
+def _next_line(buffer: str, position: int) -> int | None:
+    """Where the next line begins; nothing where only blanks follow."""
+    end = buffer.find("\n", position)
+    return None if end < 0 or _end(_BLANKS, buffer, end) == len(buffer) else end + 1
 
 
 def _cut(buffer: str, error: Exception) -> bool:

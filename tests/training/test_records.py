@@ -52,6 +52,16 @@ def test_a_broken_line_costs_that_line_alone(written):
     assert broken.startswith("not JSON")
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_each_of_several_broken_lines_is_one(written, first):
+    """`slotwise predict` writes one line for each: another count would shift all that follow."""
+    broken = ['{"id" 7}', "oops", '{"id": 8, "text": "never ends', "[1, 2"]
+    content = "\n".join(filter(None, (lines(ROWS[:first]), *broken, lines(ROWS[first:]))))
+    found = values(written(content))
+    assert [value for value in found if value in ROWS] == ROWS
+    assert len(found) == len(ROWS) + len(broken)
+
+
 def test_a_broken_record_of_an_array_costs_that_record_alone(written):
     nested = [{"id": n, "turns": [{"from": "a"}, {"from": "b"}]} for n in range(4)]
     text = json.dumps(nested).replace('"id": 1,', '"id": 1 oops,')
