@@ -22,6 +22,7 @@ from serving.collect.server import (
     UnavailableError,
     bearer,
     chat_url,
+    shown_url,
 )
 from training.moments import as_number, as_tokens
 from training.promptfile import EXPECTED, parse_prompt, prompt_records
@@ -202,8 +203,8 @@ class _Run:
         self._unavailable += 1
         if self._unavailable >= _GIVE_UP_AFTER and self._unstarted:
             raise EngineError(
-                f"{self._settings.base_url}: every try fails ({error}); what came is kept, "
-                "the same command goes on from there"
+                f"{shown_url(self._settings.base_url)}: every try fails ({error}); what came is "
+                "kept, the same command goes on from there"
             ) from error
 
     def _body(self, asked: Asked) -> dict[str, Any]:

@@ -79,6 +79,11 @@ def chat_url(base_url: str) -> str:
     return str(url.copy_with(path=f"{root}/{_PATH}"))
 
 
+def shown_url(url: str) -> str:
+    """The URL for messages: without name and password."""
+    return str(httpx.URL(url.strip()).copy_with(userinfo=b""))
+
+
 def bearer(api_key: str | None) -> dict[str, str]:
     """The authorization header; no message shows the key."""
     key = (api_key or os.environ.get(KEY_VARIABLE, "")).strip()
@@ -95,6 +100,7 @@ class ChatServer:
     def __init__(self, client: httpx.AsyncClient, url: str, retries: Retries) -> None:
         self._client = client
         self._url = url
+        self._shown = shown_url(url)
         self._retries = retries
         self._responded = False
 
@@ -127,7 +133,7 @@ class ChatServer:
 
     def _check_reached(self, fault: str) -> None:
         if not self._responded:
-            raise EngineError(f"{self._url} cannot be reached ({fault}); check --base-url")
+            raise EngineError(f"{self._shown} cannot be reached ({fault}); check --base-url")
 
     def _fault(self, response: httpx.Response) -> str:
         """The transient fault of a response, empty if it has none; raises a final one."""
@@ -138,15 +144,15 @@ class ChatServer:
         # Once a key has worked, 403 is about this prompt: a filter in front of the server.
         if status == _UNAUTHORIZED or (status == _FORBIDDEN and not self._responded):
             raise EngineError(
-                f"{self._url} refuses the API key ({said}); give it in "
+                f"{self._shown} refuses the API key ({said}); give it in "
                 f"{KEY_VARIABLE}, or by --api-key"
             )
         if _LEAST_ERROR <= status < _LEAST_REFUSAL:
             target = response.headers.get("location", "nowhere")
-            raise EngineError(f"{self._url} redirects to {target}; give that server's --base-url")
+            raise EngineError(f"{self._shown} redirects to {target}; give that server's --base-url")
         if status in _NO_ROUTE and not self._responded:
             raise EngineError(
-                f"{self._url} refused the first prompt: {said}; check --base-url and --model"
+                f"{self._shown} refused the first prompt: {said}; check --base-url and --model"
             )
         if status >= _LEAST_REFUSAL:
             raise RefusedError(said)

@@ -11,7 +11,13 @@ _PREFIX = "slotwise-predictor-"
 
 def artifact_copy(source: Path) -> ScratchFolder:
     """Copy a folder; raises ``PredictionError``."""
-    copy = ScratchFolder.new(_PREFIX)
+    try:
+        copy = ScratchFolder.new(_PREFIX)
+    except OSError as error:
+        raise PredictionError(
+            f"{source}: no temporary folder for a copy ({error}); set TMPDIR to one that can be "
+            "written"
+        ) from error
     try:
         shutil.copytree(source, copy.path, dirs_exist_ok=True)
     except (OSError, shutil.Error) as error:

@@ -249,9 +249,10 @@ def test_answers_without_counts_end_the_run(server, prompts, tmp_path):
 def test_a_server_that_is_not_there(server, prompts, tmp_path):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        with pytest.raises(EngineError, match=r"cannot be reached .*--base-url"):
+        url = f"http://name:secret@127.0.0.1:{nobody.getsockname()[1]}"
+        with pytest.raises(EngineError, match=r"cannot be reached .*--base-url") as caught:
             run(server, prompts, tmp_path / "lengths.csv.gz", base_url=url)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [401, 403])

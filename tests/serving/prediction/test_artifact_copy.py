@@ -46,6 +46,12 @@ def test_it_outlives_its_source_until_it_is_removed(source):
     assert not copy.path.exists()
 
 
+def test_no_place_for_a_copy_is_our_error(source, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(source / "gone"))
+    with pytest.raises(PredictionError, match=r"no temporary folder.*TMPDIR"):
+        artifact_copy(source)
+
+
 def test_copies_of_killed_processes_are_deleted_and_no_others(source):
     orphan, young = of_a_killed_process(source), of_a_killed_process(source)
     assert orphan.is_dir()
