@@ -43,7 +43,8 @@ class CpuDefaults:
         value, others = given.split(_DTYPE)
         if value == dtype.AUTO:
             self.flags = others
-        if value == dtype.AUTO or given.where(_DTYPE) is None:
+        # Our flag overrules the file's.
+        if (value or given.in_file(_DTYPE) or dtype.AUTO) == dtype.AUTO:
             found = dtype.chosen(dtype.AUTO)
             self.arguments += [_DTYPE, found]
             self.notes.append(f"{dtype.reason(found)}; {_DTYPE} changes it")
@@ -51,8 +52,8 @@ class CpuDefaults:
     def _choose_memory(self, model: str, given: VllmArguments) -> None:
         if os.environ.get(_KV_VARIABLE) or _any(given, (*_MEMORY, *_PARALLEL), _SHORT_PARALLEL):
             return
-        asked, _ = given.split(_DTYPE)
-        found = memory.kv_cache_bytes(model, dtype=dtype.chosen(asked or dtype.AUTO))
+        asked = given.split(_DTYPE)[0] or given.in_file(_DTYPE) or dtype.AUTO
+        found = memory.kv_cache_bytes(model, dtype=dtype.chosen(str(asked)))
         if found is not None:
             self.arguments += [_KV_BYTES, str(found)]
             self.notes.append(

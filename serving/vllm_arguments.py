@@ -14,11 +14,14 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class VllmArguments:
-    """``flags`` as vLLM's parser takes them; ``from_file`` the flags that its file stands for."""
+    """``flags`` as vLLM's parser takes them; ``from_file`` the flags that its file stands for.
+
+    The file's flags have their values beside them.
+    """
 
     flags: tuple[str, ...]
     file: Path | None
-    from_file: tuple[str, ...]
+    from_file: Mapping[str, object]
 
     @classmethod
     def of(cls, flags: Sequence[str]) -> "VllmArguments":
@@ -27,12 +30,12 @@ class VllmArguments:
         if flags.count(_CONFIG) > 1:
             raise ConfigError(f"{_CONFIG} is given twice; put everything into one file")
         if _CONFIG not in flags:
-            return cls(flags, None, ())
+            return cls(flags, None, {})
         place = flags.index(_CONFIG) + 1
         if place == len(flags):
             raise ConfigError(f"{_CONFIG} names no file: give {_CONFIG} FILE, YAML of vLLM's flags")
         file = Path(flags[place])
-        return cls(flags, file, tuple(_names(_content(file))))
+        return cls(flags, file, dict(_named(_content(file))))
 
     def where(self, option: str) -> str | None:
         """Where an option is given, in the user's words; ``None``: nowhere."""
@@ -43,6 +46,10 @@ class VllmArguments:
             if _means(name, option):
                 return f"{name.removeprefix('--')} in {self.file}"
         return None
+
+    def in_file(self, option: str) -> object:
+        """The value that the file gives an option; ``None``: none."""
+        return next((value for name, value in self.from_file.items() if _means(name, option)), None)
 
     def split(self, option: str) -> tuple[str | None, tuple[str, ...]]:
         """The value that a flag gives an option, and all flags but that one."""
@@ -76,13 +83,13 @@ def _content(file: Path) -> Mapping[object, object]:
     return content
 
 
-def _names(content: Mapping[object, object]) -> Iterator[str]:
-    """The flags that vLLM makes of the keys."""
+def _named(content: Mapping[object, object]) -> Iterator[tuple[str, object]]:
+    """The flags that vLLM makes of the keys, with their values."""
     for name, value in content.items():
         if value is False:
-            yield f"--no-{name}"
+            yield f"--no-{name}", value
         elif value != []:
-            yield f"--{name}"
+            yield f"--{name}", value
 
 
 def _means(flag: str, option: str) -> bool:

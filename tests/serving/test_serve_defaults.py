@@ -64,6 +64,14 @@ def test_what_the_user_says_is_not_said_twice(laptop, flags, absent):
     assert absent not in started(*flags).command
 
 
+def test_a_dtype_that_the_file_leaves_open_is_chosen_too(laptop, tmp_path):
+    path = tmp_path / "vllm.yaml"
+    path.write_text("dtype: auto\n")
+    command = started("--config", str(path)).command
+    assert command[command.index("--dtype") + 1] == "float32"
+    assert "bfloat16" in started("--config", str(path), "--dtype", "bfloat16").command
+
+
 def test_what_the_file_of_vllm_says_counts(laptop, tmp_path):
     path = tmp_path / "vllm.yaml"
     path.write_text("dtype: bfloat16\ngpu-memory-utilization: 0.3\nenforce-eager: true\n")
