@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import published_table, reference_table, weights_table
+from benchmarks import memory_table, published_table, reference_table, weights_table
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,6 +38,7 @@ TABLES = (
     Table("docs/benchmarks.md", "reference", "results/reference.json", reference_table.docs_table),
     Table("README.md", "published", "results/published.json", published_table.readme_table),
     Table("docs/benchmarks.md", "published", "results/published.json", published_table.docs_table),
+    Table("docs/benchmarks.md", "memory", "results/memory-sweep.json", memory_table.docs_table),
     Table("docs/benchmarks.md", "weights", "weights.json", weights_table.docs_table),
     Table("docs/benchmarks.md", "wave", "results/published.json", published_table.wave_table),
 )
