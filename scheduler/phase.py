@@ -4,8 +4,8 @@ from numba import njit
 
 from scheduler.snapshot import Column, Floats
 
-_PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
-_PREEMPTIONS = int(Column.PREEMPTIONS)
+_PREFILL_LEFT = int(Column.PREFILL_LEFT)
+_GENERATED, _PREEMPTIONS = int(Column.GENERATED), int(Column.PREEMPTIONS)
 
 
 @njit(cache=True)

@@ -16,7 +16,7 @@ from scheduler.tracker import Tracker
 
 _ARRIVAL_S, _PROMPT_TOKENS = int(Column.ARRIVAL_S), int(Column.PROMPT_TOKENS)
 _PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
-_LAST_S, _PRIORITY = int(Column.LAST_TOKEN_S), int(Column.PRIORITY)
+_LAST_TOKEN_S, _PRIORITY = int(Column.LAST_TOKEN_S), int(Column.PRIORITY)
 _TTFT_S, _E2E_S = int(Column.TTFT_S), int(Column.E2E_S)
 
 # Requests that one look examines; a pass over a longer queue takes several looks.
@@ -158,7 +158,7 @@ def _keys_of(request, atoms, table, now_s, token_s, found):  # type: ignore[no-u
     e2e_due_s = arrival_s + request[_E2E_S]
     latest_s = min(ttft_due_s, e2e_due_s - decode_s) - prefill_s
     if generated > 0.0:
-        found[_SILENT] = arrival_s if np.isnan(request[_LAST_S]) else request[_LAST_S]
+        found[_SILENT] = arrival_s if np.isnan(request[_LAST_TOKEN_S]) else request[_LAST_TOKEN_S]
     found[_DEADLINE] = min(ttft_due_s, e2e_due_s)
     found[_LENGTH] = tokens
     found[_BY_PRIORITY] = request[_PRIORITY]

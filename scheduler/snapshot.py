@@ -21,7 +21,10 @@ ATOMS = 16
 
 
 class Column(IntEnum):
-    """Rows of :attr:`RequestTable.values`, one number per request each."""
+    """Rows of :attr:`RequestTable.values`, one number per request each.
+
+    Compiled kernels hold these numbers: whoever changes one clears numba's caches (`make clean`).
+    """
 
     HANDLE = 0
     ARRIVAL_S = 1

@@ -6,7 +6,7 @@ from numba import njit
 from scheduler.snapshot import Column
 
 _PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
-_FIRST_S, _LAST_S = int(Column.FIRST_TOKEN_S), int(Column.LAST_TOKEN_S)
+_FIRST_S, _LAST_TOKEN_S = int(Column.FIRST_TOKEN_S), int(Column.LAST_TOKEN_S)
 
 
 # Compiled although numpy could do both: it would let go of the interpreter lock, and getting it
@@ -33,5 +33,5 @@ def put_out(pool, handles, counts, at_s):  # type: ignore[no-untyped-def]
     for i, handle in enumerate(handles):
         if pool[_GENERATED, handle] == 0.0:
             pool[_FIRST_S, handle] = at_s
-        pool[_LAST_S, handle] = at_s
+        pool[_LAST_TOKEN_S, handle] = at_s
         pool[_GENERATED, handle] += counts[i]

@@ -14,7 +14,8 @@ from scheduler.phase import is_prefilling
 from scheduler.sliding.turns import sitting_out
 from scheduler.snapshot import Column, Floats, Ints, RequestTable, Snapshot
 
-_HANDLE, _PREFILL_LEFT = int(Column.HANDLE), int(Column.PREFILL_LEFT)
+_HANDLE = int(Column.HANDLE)
+_PREFILL_LEFT = int(Column.PREFILL_LEFT)
 
 # KV memory that a decode may newly take in a step.
 BLOCK_TOKENS = 16

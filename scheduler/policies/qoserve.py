@@ -26,9 +26,9 @@ from scheduler.policies.prefill_turns import prefills_of, step_in_order
 from scheduler.policies.throughput import PrefillThroughput
 from scheduler.snapshot import Column, Floats, RequestTable, Snapshot
 
-_ARRIVAL_S, _PROMPT_TOKENS = int(Column.ARRIVAL_S), int(Column.PROMPT_TOKENS)
-_PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
-_FIRST_S = int(Column.FIRST_TOKEN_S)
+_ARRIVAL_S = int(Column.ARRIVAL_S)
+_PROMPT_TOKENS, _PREFILL_LEFT = int(Column.PROMPT_TOKENS), int(Column.PREFILL_LEFT)
+_GENERATED, _FIRST_S = int(Column.GENERATED), int(Column.FIRST_TOKEN_S)
 _TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2E_S)
 
 

@@ -16,8 +16,7 @@ _HANDLE, _ARRIVAL_S, _PRIORITY = (
 )
 _PROMPT_TOKENS, _PREFILL_LEFT = int(Column.PROMPT_TOKENS), int(Column.PREFILL_LEFT)
 _GENERATED, _FIRST_S = int(Column.GENERATED), int(Column.FIRST_TOKEN_S)
-_TTFT_S = int(Column.TTFT_S)
-_TPOT_S, _E2E_S = int(Column.TPOT_S), int(Column.E2E_S)
+_TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2E_S)
 
 
 class Batch(NamedTuple):

@@ -9,8 +9,8 @@ from scheduler.phase import is_prefilling
 from scheduler.snapshot import Column, Floats, Snapshot
 
 _HANDLE, _ARRIVAL_S = int(Column.HANDLE), int(Column.ARRIVAL_S)
-_PROMPT_TOKENS = int(Column.PROMPT_TOKENS)
-_GENERATED, _FIRST_S = int(Column.GENERATED), int(Column.FIRST_TOKEN_S)
+_PROMPT_TOKENS, _GENERATED = int(Column.PROMPT_TOKENS), int(Column.GENERATED)
+_FIRST_S = int(Column.FIRST_TOKEN_S)
 _TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2E_S)
 
 

@@ -12,7 +12,7 @@ from scheduler.snapshot import Column, Floats, Ints, Snapshot
 _HANDLE, _ARRIVAL_S = int(Column.HANDLE), int(Column.ARRIVAL_S)
 _PROMPT_TOKENS, _PREFILL_LEFT = int(Column.PROMPT_TOKENS), int(Column.PREFILL_LEFT)
 _GENERATED, _FIRST_S = int(Column.GENERATED), int(Column.FIRST_TOKEN_S)
-_LAST_S = int(Column.LAST_TOKEN_S)
+_LAST_TOKEN_S = int(Column.LAST_TOKEN_S)
 _TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2E_S)
 
 
@@ -81,9 +81,9 @@ def _read(running, waiting, atoms, now_s, token_s, pace_s, silence_s):  # type: 
         handle[count], left[count] = number, max(request[_PREFILL_LEFT], 1.0)
         cached[count] = max(known - request[_PREFILL_LEFT], 0.0) if i < size else 0.0
         slack_s[count] = _slack_s(request, atoms[number], now_s, token_s, pace_s)
-        if request[_GENERATED] > 0.0 and not np.isnan(request[_LAST_S]):
+        if request[_GENERATED] > 0.0 and not np.isnan(request[_LAST_TOKEN_S]):
             # However late it is, one that was silent for too long is not given up.
-            left_s = max(request[_LAST_S] + silence_s - now_s, 0.0)
+            left_s = max(request[_LAST_TOKEN_S] + silence_s - now_s, 0.0)
             slack_s[count] = min(slack_s[count], left_s) if slack_s[count] >= 0.0 else left_s
         count += 1
     begun = size - decodes

@@ -16,7 +16,7 @@ from scheduler.slots.problem import Fact, SlotProblem
 from scheduler.snapshot import Column, Ints, Snapshot
 
 _HANDLE, _PROMPT_TOKENS = int(Column.HANDLE), int(Column.PROMPT_TOKENS)
-_GENERATED, _LAST_S = int(Column.GENERATED), int(Column.LAST_TOKEN_S)
+_GENERATED, _LAST_TOKEN_S = int(Column.GENERATED), int(Column.LAST_TOKEN_S)
 _PREEMPTIONS, _RESTART_S = int(Column.PREEMPTIONS), int(Fact.RESTART_S)
 
 # From these shares of the bound on a silent stream comes before all others that wait, and takes
@@ -109,10 +109,10 @@ def _silent(running, waiting, facts, now_s, bound_s):  # type: ignore[no-untyped
     count = 0
     for i in range(size + n):
         request = running[:, i] if i < size else waiting[:, i - size]
-        unknown = request[_GENERATED] == 0.0 or np.isnan(request[_LAST_S])
+        unknown = request[_GENERATED] == 0.0 or np.isnan(request[_LAST_TOKEN_S])
         if unknown or (i < size and not is_prefilling(request)):
             continue
-        found[count], last_s[count] = i, request[_LAST_S]
+        found[count], last_s[count] = i, request[_LAST_TOKEN_S]
         count += 1
     first = np.empty(count, np.int64)
     taken = forced = 0
