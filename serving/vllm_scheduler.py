@@ -303,8 +303,10 @@ class SlotwiseScheduler(TimedScheduler):
         self.max_num_scheduled_tokens = (
             self._engine_token_budget if self._stuck else self._token_budget(decision, sit_out)
         )
-        self._restricted = bool(sit_out) or (
-            self.max_num_scheduled_tokens < self._engine_token_budget
+        self._restricted = (
+            bool(sit_out)
+            or self.max_num_scheduled_tokens < self._engine_token_budget
+            or (len(decision.held) > 0 and not self.running)
         )
         self._applied = decision
 
@@ -387,9 +389,11 @@ class SlotwiseScheduler(TimedScheduler):
     def _arrange(self, decision: StepDecision) -> None:
         """Put the waiting in the decided order; who was preempted now sits out this step."""
         ids = self.driver.tracker.live_ids
+        # Nobody is held back from an engine that had nothing to do.
+        held = [] if self._stuck else ids(decision.held)
         self.waiting.arrange(
             chain(self.states.first_looks, self._in_order(decision.order)),
-            [*ids(decision.held), *ids(decision.preempt)],
+            [*held, *ids(decision.preempt)],
             shortlisted=decision.shortlisted,
         )
 

@@ -441,3 +441,20 @@ def test_a_preempted_request_whose_kv_another_engine_wants_does_not_end_without_
     assert len(gone) == 1
     assert gone[0].num_stale_output_tokens > 0
     assert gone[0].drop_stale_output == delivers
+
+
+class HoldsAll(Greedy):
+    """Holds back whoever waits."""
+
+    def step(self, snapshot, plan):
+        waiting = snapshot.waiting.handle
+        return StepDecision(order=waiting, held=waiting, stands=False)
+
+
+def test_a_policy_that_holds_everybody_back_stops_no_engine(make_scheduler):
+    scheduler, in_flight = make_scheduler("fcfs", policy=HoldsAll()), deque()
+    scheduler.add_request(request("held", tokens=3))
+    done = []
+    for _ in range(10):
+        done += run_step(scheduler, in_flight, lag=1)
+    assert done == ["held"]
