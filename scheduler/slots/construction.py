@@ -61,21 +61,12 @@ def constructed(
     gone = np.concatenate((decision.preempt, decision.held, later))
     order, first, back = _in_rank(prompts.handle, prompts.begun, rank, gone, free, silent, overdue)
     limit = max(snapshot.limits.max_batched_tokens - int(answers.decodes), 1)
-    kept = order[first:]
+    last = len(order)
     if due:
         tokens_per_s = _tokens_per_s(snapshot, prompts, order, answers, limit, config)
-        order, last = by_due(
-            order,
-            prompts.left,
-            prompts.slack_s,
-            newcomers,
-            stays=first,
-            begun=prompts.begun,
-            tokens_per_s=tokens_per_s,
-        )
-        kept = order[first:last]
-    # A stream that is silent for too long counts as a promise that is lost.
-    kept = np.concatenate((order[:back], kept))
+        order, last = _by_due(prompts, order, first, newcomers, tokens_per_s)
+    # A stream that is silent for too long counts as an SLO that is violated.
+    kept = np.concatenate((order[:back], order[first:last]))
     tokens = prompt_tokens(
         order,
         kept,
@@ -102,6 +93,21 @@ def constructed(
         held=np.concatenate((decision.held, prompts.handle[out])) if len(out) else decision.held,
         token_budget=int(answers.decodes) + tokens,
         stands=False,
+    )
+
+
+def _by_due(
+    prompts: Prompts, order: Ints, first: int, newcomers: Newcomers, tokens_per_s: float
+) -> tuple[Ints, int]:
+    """``order`` by deadline behind the ``first``, and how many of it can be in time."""
+    return by_due(
+        order,
+        prompts.left,
+        prompts.slack_s,
+        newcomers,
+        stays=first,
+        begun=prompts.begun,
+        tokens_per_s=tokens_per_s,
     )
 
 

@@ -4,10 +4,11 @@ from collections import deque
 
 import numpy as np
 import pytest
-from vllm_steps import LATENCY, SLOTS, compiled, request, run_step, waiting_of, with_grammar
+from engine_runs import Greedy, Resting, drain, fill, preemptions, seen
+from vllm_steps import LATENCY, SLOTS, compiled, request, run_step, with_grammar
 
 from scheduler.blocked import Blocked
-from scheduler.decision import Plan, StepDecision
+from scheduler.decision import StepDecision
 from scheduler.placement.digest import Item
 from scheduler.slo import Slo
 from scheduler.snapshot import Column
@@ -16,53 +17,6 @@ pytest.importorskip("vllm", reason="vLLM is not installed (extra: cpu or gpu)")
 pytestmark = pytest.mark.engine
 
 URGENT = Slo(ttft_s=2.0)
-
-
-class Greedy:
-    """Gives every slot to those who wait, the youngest first, and preempts whoever has one."""
-
-    name = "greedy"
-
-    def plan(self, snapshot, previous):
-        return Plan(snapshot.version, snapshot.now_s, snapshot.waiting.handle)
-
-    def step(self, snapshot, plan):
-        waiting, running = snapshot.waiting.handle[::-1], snapshot.running.handle
-        free = snapshot.limits.max_num_seqs - len(running)
-        preempt = running[: max(min(len(waiting) - free, len(running)), 0)]
-        return StepDecision(order=np.concatenate([waiting, preempt]), preempt=preempt, stands=False)
-
-
-def fill(scheduler, in_flight, *, steps=5, **kwargs):
-    """Have every slot taken by requests that go on for long."""
-    for number in range(SLOTS):
-        scheduler.add_request(request(f"long{number}", tokens=400, **kwargs))
-    for _ in range(steps):
-        run_step(scheduler, in_flight, lag=1)
-    assert len(scheduler.running) == SLOTS
-
-
-def preemptions(scheduler):
-    return sum(each.num_preemptions for each in scheduler.requests.values())
-
-
-def seen(scheduler):
-    """Ids of the waiting and of the running that policies see."""
-    tracker = scheduler.driver.tracker
-    snapshot = tracker.snapshot(now_s=0.0, latency=LATENCY)
-    return (
-        tracker.request_ids(snapshot.waiting.handle),
-        sorted(tracker.request_ids(snapshot.running.handle)),
-    )
-
-
-def drain(scheduler, in_flight, *, lag=1, most=4000):
-    done = []
-    for _ in range(most):
-        if not scheduler.requests:
-            return done
-        done += run_step(scheduler, in_flight, lag=lag)
-    raise AssertionError(f"still there: {sorted(scheduler.requests)}")
 
 
 def test_a_grammar_that_is_compiled_costs_nobody_a_slot_and_then_comes(make_scheduler):
@@ -124,17 +78,6 @@ def test_an_adapter_beyond_max_loras_costs_nobody_a_slot(make_scheduler):
     assert scheduler.driver.tracker.blocked_by_reason()[Blocked.ADAPTER] == 1
     scheduler.finish_requests([f"long{number}" for number in range(SLOTS)], _aborted())
     assert drain(scheduler, in_flight) == ["other"]
-
-
-class Resting(Greedy):
-    """Lets all who run sit out in every second step."""
-
-    steps = 0
-
-    def step(self, snapshot, plan):
-        self.steps += 1
-        held = snapshot.running.handle[: SLOTS * (self.steps % 2)]
-        return StepDecision(order=snapshot.waiting.handle, held=held, stands=False)
 
 
 def test_adapters_of_those_who_sit_out_are_counted(make_scheduler):
@@ -330,66 +273,6 @@ def test_whom_vllm_passes_over_for_a_reason_of_its_own_costs_one_slot_at_most(ma
     assert "unknown" in seen(scheduler)[1]
 
 
-def loses_one(scheduler):
-    scheduler.driver.tracker.finished("long1")
-
-
-def knows_one_too_many(scheduler):
-    tracker = scheduler.driver.tracker
-    scheduler._register(request("ghost"), None)
-    tracker.scheduled({"ghost": 1})
-
-
-def forgets_all(scheduler):
-    for name in list(scheduler.driver.tracker.live):
-        scheduler.driver.tracker.finished(name)
-
-
-def takes_one_for_waiting(scheduler):
-    scheduler.driver.tracker.preempted("long2")
-
-
-def swaps_two(scheduler):
-    """The counts agree, the requests do not."""
-    loses_one(scheduler)
-    knows_one_too_many(scheduler)
-
-
-@pytest.mark.parametrize("mode", ["active", "shadow"])
-@pytest.mark.parametrize(
-    "mistake", [loses_one, knows_one_too_many, forgets_all, takes_one_for_waiting, swaps_two]
-)
-def test_a_picture_that_is_wrong_is_mended_counted_and_kills_nobody(make_scheduler, mistake, mode):
-    scheduler, in_flight = make_scheduler("fcfs", policy=Greedy(), mode=mode), deque()
-    fill(scheduler, in_flight)
-    scheduler.add_request(request("late", tokens=5))
-    mistake(scheduler)
-    for _ in range(3):
-        run_step(scheduler, in_flight, lag=1)
-    waiting, running = seen(scheduler)
-    assert sorted(waiting) == sorted(each.request_id for each in waiting_of(scheduler))
-    assert running == sorted(each.request_id for each in scheduler.running)
-    assert scheduler.driver.tracker.disagreements > 0
-
-
-def test_a_policy_that_names_whom_it_likes_is_followed_as_far_as_that_goes(make_scheduler):
-    class Wild(Greedy):
-        def step(self, snapshot, plan):
-            nobody = np.array([-1, 10**9, 3, 400], dtype=np.int64)
-            every = np.concatenate([snapshot.waiting.handle, nobody, snapshot.running.handle])
-            return StepDecision(
-                order=every, preempt=every, held=nobody, running=every, stands=False
-            )
-
-    scheduler, in_flight = make_scheduler("fcfs", policy=Wild()), deque()
-    for number in range(6):
-        scheduler.add_request(request(f"r{number}", tokens=3))
-    for _ in range(10):
-        run_step(scheduler, in_flight, lag=1)
-    scheduler.driver.policy = Resting()
-    assert len(drain(scheduler, in_flight)) <= 6
-
-
 def test_a_session_is_not_preempted_in_the_middle_of_a_turn(make_scheduler):
     scheduler, in_flight = make_scheduler("fcfs", policy=Greedy()), deque()
     session = request("session", tokens=30, resumable=True)
@@ -441,20 +324,3 @@ def test_a_preempted_request_whose_kv_another_engine_wants_does_not_end_without_
     assert len(gone) == 1
     assert gone[0].num_stale_output_tokens > 0
     assert gone[0].drop_stale_output == delivers
-
-
-class HoldsAll(Greedy):
-    """Holds back whoever waits."""
-
-    def step(self, snapshot, plan):
-        waiting = snapshot.waiting.handle
-        return StepDecision(order=waiting, held=waiting, stands=False)
-
-
-def test_a_policy_that_holds_everybody_back_stops_no_engine(make_scheduler):
-    scheduler, in_flight = make_scheduler("fcfs", policy=HoldsAll()), deque()
-    scheduler.add_request(request("held", tokens=3))
-    done = []
-    for _ in range(10):
-        done += run_step(scheduler, in_flight, lag=1)
-    assert done == ["held"]
