@@ -194,7 +194,8 @@ def test_an_engine_of_its_own_takes_its_share_and_leaves_some(engines):
 
 
 def test_with_vllm_for_gpus_each_engine_takes_one(monkeypatch):
-    monkeypatch.setattr("serving.collect.replicas.cpu_build", lambda: False)
+    for module in ("serving.collect.replicas", "serving.engine.layout"):
+        monkeypatch.setattr(f"{module}.cpu_build", lambda: False)
     settings = CollectSettings(base_url="", model="m")
     stage = Replicas.on([Node(8.0, 4.0)], 3).stage(settings, "m")
     assert Replicas.needed(3) == (3.0, 3.0)
