@@ -21,9 +21,10 @@ class Answers(NamedTuple):
 
     ``slack_s`` is float64[k], of those whose promise can be kept: so long may the coming step
     take without any harm. ``lost_s``, float64[k], is how long it has to take for the promise to
-    be lost for certain; in between the chance is taken to rise evenly. ``bound_s``: how long
-    steps may take in the long run, by the tightest of their TPOTs and the least slack; ``inf``
-    without any.
+    be lost for certain; in between the chance is taken to rise evenly. Steps after it may take
+    ``every_s``, float64[k], each without using up slack: the TPOT, or the pace so far. Of such
+    steps ``tokens_left``, float64[k], are expected. ``bound_s``: how long steps may take in the
+    long run, by the tightest of their TPOTs and the least slack; ``inf`` without any.
     """
 
     decodes: float
@@ -33,6 +34,8 @@ class Answers(NamedTuple):
     bound_s: float
     slack_s: Floats
     lost_s: Floats
+    every_s: Floats
+    tokens_left: Floats
 
 
 def answers_of(snapshot: Snapshot, *, catch_up: float) -> Answers:
@@ -47,11 +50,11 @@ def answers_of(snapshot: Snapshot, *, catch_up: float) -> Answers:
     count, context, pace_s = _counted(values, snapshot.now_s)
     token_s = float(snapshot.latency.decode_s(max(count, 1.0), context / max(count, 1.0)))
     pace_s = max(pace_s, token_s)
-    slack_s, lost_s, tpot_s = _slack_s(
+    slack_s, lost_s, every_s, tokens_left, tpot_s = _slack_s(
         values, snapshot.lengths.atoms, snapshot.now_s, token_s, pace_s, catch_up
     )
     bound_s = max(float(slack_s.min(initial=np.inf)), tpot_s)
-    return Answers(count, context, token_s, pace_s, bound_s, slack_s, lost_s)
+    return Answers(count, context, token_s, pace_s, bound_s, slack_s, lost_s, every_s, tokens_left)
 
 
 @njit(cache=True)
@@ -71,7 +74,7 @@ def _counted(values, now_s):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _slack_s(values, atoms, now_s, token_s, pace_s, catch_up):  # type: ignore[no-untyped-def]
     n = values.shape[1]
-    slack_s, lost_s = np.empty(n), np.empty(n)
+    slack_s, lost_s, every_s, tokens_left = np.empty((4, n))
     count, tightest_s = 0, np.inf
     for i in range(n):
         request = values[:, i]
@@ -82,7 +85,7 @@ def _slack_s(values, atoms, now_s, token_s, pace_s, catch_up):  # type: ignore[n
         )
         if late_ttft:
             continue
-        slack, lost = np.inf, np.inf
+        slack, lost, every = np.inf, np.inf, pace_s
         least, mean, most = remaining(atoms[int(request[_HANDLE])], request[_GENERATED])
         if request[_TPOT_S] < np.inf and request[_GENERATED] > 0.0:
             slack = request[_FIRST_S] + request[_TPOT_S] * request[_GENERATED] - now_s
@@ -90,16 +93,19 @@ def _slack_s(values, atoms, now_s, token_s, pace_s, catch_up):  # type: ignore[n
             sure = slack + (mean - 1.0) * max(request[_TPOT_S] - token_s, 0.0)
             gain_s = catch_up * max(request[_TPOT_S] - pace_s, 0.0)
             lost = max(slack + (mean - 1.0) * gain_s, min(sure, token_s))
+            every = request[_TPOT_S]
         if request[_E2E_S] < np.inf:
             left_s = request[_ARRIVAL_S] + request[_E2E_S] - now_s
-            slack = min(slack, left_s - (most - 1.0) * pace_s)
+            if left_s - (most - 1.0) * pace_s < slack:
+                slack, every = left_s - (most - 1.0) * pace_s, pace_s
             lost = min(lost, left_s - (least - 1.0) * token_s)
         # A step that only decodes is no choice: who is lost by that is lost.
         if token_s <= lost < np.inf:
             slack_s[count], lost_s[count] = max(min(slack, lost), token_s), lost
+            every_s[count], tokens_left[count] = every, mean
             count += 1
             tightest_s = min(tightest_s, request[_TPOT_S])
-    return slack_s[:count], lost_s[:count], tightest_s
+    return slack_s[:count], lost_s[:count], every_s[:count], tokens_left[:count], tightest_s
 
 
 @njit(cache=True)

@@ -35,7 +35,7 @@ def prompt_tokens(
 
     Prompts are computed in ``order``; each has ``left`` tokens over ``cached`` ones, and
     ``slack_s``, float64[n], until it has to be computed (``inf``: it can wait); only the ``kept``
-    have a promise to lose. Small steps take longer for all of them, in a large one the first of
+    have a promise to lose. Answers pay for all the steps that those take. Small steps take longer for all of them, in a large one the first of
     them wait for the rest; for them and for the answers step times count ``chunk_margin`` times. A
     request that comes while a step runs is lost if it cannot wait for its end, and that of as many
     more as the engine is ``steps_ahead``; each second of work costs newcomers ``newcomer_toll``
@@ -84,9 +84,9 @@ def _best(  # type: ignore[no-untyped-def]
                 table, 0.0, tokens * tokens, 0.0, decodes, context, tokens, tokens
             )
         lost = _late(kept, left, slack_s, tokens, margin * step_s)
-        lost += answer_worth * _broken(answers, margin * step_s)
         # What there is not cannot be computed.
         steps = max(total, 1.0) / (min(tokens, work) if work > 0.0 else tokens)
+        lost += answer_worth * _broken(answers, margin * step_s, steps)
         late_s = _late_s(newcomers, step_s, others_s + ahead * step_s)
         lost += steps * newcomers.per_s * (late_s + toll * step_s)
         if lost < best_cost or (lost == best_cost and tokens > best):
@@ -120,11 +120,15 @@ def _late(order, left, slack_s, tokens, step_s):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _broken(answers, step_s):  # type: ignore[no-untyped-def]
-    """How many promises of answers a step costs, by chance."""
+def _broken(answers, step_s, steps):  # type: ignore[no-untyped-def]
+    """How many promises of answers so many steps of one length cost, by chance.
+
+    Each step that is longer than ``every_s`` uses up slack, until the answer has its last token.
+    """
     broken = 0.0
     for k in range(len(answers.slack_s)):
-        over_s = step_s - answers.slack_s[k]
+        more = max(min(steps, answers.tokens_left[k]) - 1.0, 0.0)
+        over_s = step_s - answers.slack_s[k] + more * max(step_s - answers.every_s[k], 0.0)
         if over_s > 0.0:
             reserve_s = answers.lost_s[k] - answers.slack_s[k]
             broken += 1.0 if over_s >= reserve_s else over_s / reserve_s

@@ -120,6 +120,23 @@ class TestStreams:
         assert nothing_to_lose(answer(Slo(ttft_s=5.0)))
 
 
+class TestStepsToCome:
+    def test_a_stream_allows_its_tpot_for_each_of_the_tokens_left(self):
+        found = read(answer(tokens=500))
+        assert found.every_s == pytest.approx([0.1])
+        assert found.tokens_left == pytest.approx([479.5])
+
+    def test_an_end_to_end_promise_allows_the_pace_that_its_slack_counts(self):
+        found = read(answer(CODE, tokens=100), now_s=3.0)
+        assert found.every_s == pytest.approx([0.1])
+        assert read(answer(CODE, tokens=100), now_s=2.0).every_s == pytest.approx([0.05])
+
+    def test_of_two_promises_the_tighter_one_counts(self):
+        both = Slo(tpot_s=0.1, e2e_s=30.0)
+        assert read(answer(both, tokens=100)).every_s == pytest.approx([0.1])
+        assert read(answer(both, tokens=570)).every_s == pytest.approx([0.05])
+
+
 class TestBound:
     def test_in_the_long_run_the_tightest_of_the_streams_counts(self):
         behind = answer(first_s=1.0, generated=20, tokens=500)

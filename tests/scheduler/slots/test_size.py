@@ -17,7 +17,7 @@ from scheduler.slots.size import prompt_tokens
 LATENCY = StepLatency.linear(step_s=0.02, decode_s=1e-3, prompt_token_s=1e-4)
 
 
-def answers(*bounds, count=None):
+def answers(*bounds, count=None, every_s=0.1, tokens_left=1.0):
     """Answers with (slack, time until lost); more may run that have nothing to lose."""
     slack_s, lost_s = np.array(bounds, dtype=float).reshape(-1, 2).T
     number = float(len(bounds) if count is None else count)
@@ -30,6 +30,8 @@ def answers(*bounds, count=None):
         bound_s=np.inf,
         slack_s=np.ascontiguousarray(slack_s),
         lost_s=np.ascontiguousarray(lost_s),
+        every_s=np.full(len(bounds), every_s),
+        tokens_left=np.full(len(bounds), tokens_left),
     )
 
 
@@ -108,6 +110,23 @@ class TestAnswers:
         three = [(400, 0.145)] * 3
         assert tokens(*three, running=answers((0.06, 0.06))) >= 1200
         assert tokens(*three, running=answers(*[(0.06, 0.06)] * 3)) <= 400
+
+    def test_each_step_of_a_backlog_uses_up_slack(self):
+        # The prompt takes ten steps of 2,000 tokens, and each is 0.12 s longer than the TPOT.
+        backlog = (20_000, 5.0)
+        assert tokens(backlog, running=answers((0.5, 0.5), tokens_left=400.0)) < 1200
+        assert tokens(backlog, running=answers((2.0, 2.0), tokens_left=400.0)) == 2000
+        assert tokens(backlog, running=answers((0.5, 0.5), tokens_left=400.0, every_s=0.2)) == 2000
+
+    def test_steps_after_the_last_token_of_an_answer_cost_it_nothing(self):
+        # 0.221 s for each of three tokens, of which 0.1 are allowed after the first.
+        backlog = (20_000, 5.0)
+        assert tokens(backlog, running=answers((0.5, 0.5), tokens_left=3.0)) == 2000
+        assert tokens(backlog, running=answers((0.4, 0.4), tokens_left=3.0)) < 2000
+
+    def test_steps_within_the_tpot_need_no_slack(self):
+        running = answers((0.1, 0.1), tokens_left=400.0)
+        assert 600 < tokens((20_000, 5.0), running=running) <= 800
 
 
 class TestNewcomers:
