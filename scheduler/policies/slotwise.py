@@ -20,7 +20,7 @@ from scheduler.slots.answers import answers_of
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.construction import constructed, rank_of
-from scheduler.slots.memory import giving_way, held_back
+from scheduler.slots.memory import fitting_now, giving_way, held_back
 from scheduler.slots.newcomers import Arrivals, nobody
 from scheduler.slots.parts import SlotParts
 from scheduler.slots.price import SlotPrice
@@ -76,6 +76,15 @@ class SlotwisePolicy:
         may_go = self._may_give_way(snapshot, chance)
         first = overdue + len(streams.first)
         held, gone = self._admission(problem, order, planned, gain, may_go, first)
+        admitted = fitting_now(
+            problem,
+            held,
+            kv_free=snapshot.kv_tokens_free,
+            left=snapshot.running.prefill_left,
+            gain=gain,
+            first=order[:first],
+        )
+        held = held[~np.isin(held, admitted)]
         return Plan(
             version=snapshot.version,
             made_at_s=snapshot.now_s,

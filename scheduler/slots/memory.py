@@ -7,7 +7,7 @@ from scipy.special import ndtri
 from scheduler.slots.problem import BLOCK_TOKENS, Fact, SlotProblem
 from scheduler.snapshot import Floats, Ints
 
-_KV_TOKENS = int(Fact.KV_TOKENS)
+_KV_TOKENS, _TTFT_DUE_S = int(Fact.KV_TOKENS), int(Fact.TTFT_DUE_S)
 
 # Moments of the future at which use is forecast, in tokens from now.
 _MOMENTS = np.rint(np.append(0.0, 8.0 * 1.25 ** np.arange(32)))
@@ -55,6 +55,22 @@ def held_back(
     return np.asarray(order[held])
 
 
+def fitting_now(
+    problem: SlotProblem, held: Ints, *, kv_free: float, left: Floats, gain: Floats, first: Ints
+) -> Ints:
+    """Of the ``held``, those whose first token is still due and who fit into free memory now.
+
+    To hold such a request back costs a TTFT. To admit it costs, if memory does run out, that a
+    stream is paused and computed again, for which a TPOT leaves slack. So it comes in if its
+    ``gain``, float64[n], is positive. Of the ``kv_free`` tokens, what the ``first``, int64[k],
+    still need is set aside: the prompt tokens ``left``, float64[running], of those who run, and
+    the context of those who are held. Cost: 2 ns for each.
+    """
+    return np.asarray(
+        _fitting_now(held, problem.context, problem.facts, float(kv_free), left, gain, first)
+    )
+
+
 def giving_way(problem: SlotProblem, order: Ints) -> tuple[Ints, Ints]:
     """The running whose memory others take, who stand before them in ``order``, and those others.
 
@@ -79,6 +95,29 @@ def _giving_way(order, facts, running, slots, kv_tokens):  # type: ignore[no-unt
         front += 1
     behind, ahead = order[front:], order[:front]
     return behind[behind < running], ahead[ahead >= running]
+
+
+@njit(cache=True)
+def _fitting_now(held, context, facts, free, left, gain, first):  # type: ignore[no-untyped-def]
+    found = np.empty(len(held), np.int64)
+    is_first = np.zeros(len(context), np.bool_)
+    is_first[first] = True
+    count = 0
+    for i in first:
+        if i < len(left):
+            free -= left[i]
+    for i in held:
+        if is_first[i]:
+            free -= context[i] + 2.0 * BLOCK_TOKENS
+    for i in held:
+        if is_first[i] or gain[i] <= 0.0 or not 0.0 < facts[i, _TTFT_DUE_S] < np.inf:
+            continue
+        free -= context[i] + 2.0 * BLOCK_TOKENS
+        if free < 0.0:
+            break
+        found[count] = i
+        count += 1
+    return found[:count]
 
 
 @njit(cache=True)

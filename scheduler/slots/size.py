@@ -35,11 +35,12 @@ def prompt_tokens(
 
     Prompts are computed in ``order``; each has ``left`` tokens over ``cached`` ones, and
     ``slack_s``, float64[n], until it has to be computed (``inf``: it can wait); only the ``kept``
-    have a promise to lose. Answers pay for all the steps that those take. Small steps take longer for all of them, in a large one the first of
-    them wait for the rest; for them and for the answers step times count ``chunk_margin`` times. A
-    request that comes while a step runs is lost if it cannot wait for its end, and that of as many
-    more as the engine is ``steps_ahead``; each second of work costs newcomers ``newcomer_toll``
-    besides, for they queue. Cost: 30 sizes, 3 ns for each prompt and answer.
+    have a promise to lose. Answers pay for all the steps that those take. Small steps take longer
+    for all of them, in a large one the first of them wait for the rest; for them and for the
+    answers step times count ``chunk_margin`` times. A request that comes while a step runs is lost
+    if it cannot wait for its end, and that of as many more as the engine is ``steps_ahead``; each
+    second of work costs newcomers ``newcomer_toll`` besides, for they queue. Cost: 30 sizes, 3 ns
+    for each prompt and answer.
     """
     return int(
         _best(

@@ -15,19 +15,21 @@ from scheduler.simulator.request import SimRequest
 from scheduler.simulator.step_time import StepTime
 from scheduler.slo import Slo
 from scheduler.slots.config import SlotConfig
-from scheduler.slots.memory import giving_way, held_back
+from scheduler.slots.memory import fitting_now, giving_way, held_back
 from scheduler.slots.problem import SlotProblem
 from scheduler.snapshot import Limits
 from scheduler.tracker import Arrival, Tracker
 
+E2E, CHAT = Slo(e2e_s=30.0), Slo(ttft_s=30.0)
 
-def problem(latency, *, running=(), waiting=(), slots=8, prompts=None):
+
+def problem(latency, *, running=(), waiting=(), slots=8, prompts=None, slo=E2E):
     """Requests of 100 prompt tokens, or as many as said, and so many output tokens each."""
     tracker = Tracker(limits=Limits(slots, 2048, 10_000))
     for number, tokens in enumerate([*running, *waiting]):
         lengths = LengthDistribution.point(tokens)
         prompt = 100 if prompts is None else prompts[number]
-        tracker.arrived(Arrival(str(number), float(number), prompt, 4096, Slo(e2e_s=30.0), lengths))
+        tracker.arrived(Arrival(str(number), float(number), prompt, 4096, slo, lengths))
         if number < len(running):
             tracker.scheduled({str(number): prompt})
     return SlotProblem.of(tracker.snapshot(now_s=10.0, latency=latency), SlotConfig())
@@ -83,6 +85,42 @@ def test_with_nobody_running_the_first_comes_in(latency):
     assert held(problem(latency, waiting=[4000, 5]), 200) == [1]
     gain = np.array([-1.0, -1.0])
     assert held(problem(latency, waiting=[4000, 5]), 200, gain=gain) == [1]
+
+
+class TestFittingNow:
+    """One runs; four wait with prompts of 100 to 400 tokens, and all are held."""
+
+    def admitted(self, latency, *, kv_free, slo=CHAT, gain=0.5, first=(), left=1.0):
+        sizes = {"running": [900], "waiting": [900] * 4, "prompts": [50, 100, 200, 300, 400]}
+        found = fitting_now(
+            problem(latency, **sizes, slo=slo),
+            np.arange(1, 5),
+            kv_free=kv_free,
+            left=np.array([left]),
+            gain=np.full(5, gain),
+            first=np.array(first, dtype=np.int64),
+        )
+        return found.tolist()
+
+    def test_as_many_as_free_memory_takes_with_a_block_to_spare(self, latency):
+        assert self.admitted(latency, kv_free=131.0) == []
+        assert self.admitted(latency, kv_free=132.0) == [1]
+        assert self.admitted(latency, kv_free=100 + 200 + 300 + 3 * 32) == [1, 2, 3]
+
+    def test_only_who_waits_for_a_first_token_that_can_be_in_time(self, latency):
+        assert self.admitted(latency, kv_free=5_000.0, slo=E2E) == []
+        assert self.admitted(latency, kv_free=5_000.0, slo=Slo(ttft_s=1.0)) == []
+
+    def test_nobody_whose_memory_is_worth_more_to_requests_to_come(self, latency):
+        assert self.admitted(latency, kv_free=5_000.0, gain=0.0) == []
+
+    def test_the_first_keep_the_memory_that_they_still_need(self, latency):
+        # The fourth is past the ageing bound: 432 tokens are its own.
+        assert self.admitted(latency, kv_free=500.0, first=[4]) == []
+        assert self.admitted(latency, kv_free=600.0, first=[4]) == [1]
+        # So are the 450 tokens that the one that runs has yet to compute.
+        assert self.admitted(latency, kv_free=500.0, first=[0], left=450.0) == []
+        assert self.admitted(latency, kv_free=600.0, first=[0], left=450.0) == [1]
 
 
 def test_who_gives_way_leaves_its_memory_and_waits(latency):
