@@ -2,47 +2,23 @@
 
 import numpy as np
 import pytest
+from long_chats import LATENCY, draw_chats
 
-from predictor.distribution import LengthDistribution
 from scheduler.driver import Driver
-from scheduler.latency import StepLatency
 from scheduler.policies.slotwise import SlotwisePolicy
 from scheduler.simulator.cluster import serve
 from scheduler.simulator.engine import SimulatedEngine
-from scheduler.simulator.request import SimRequest
 from scheduler.simulator.step_time import StepTime
-from scheduler.slo import Slo
 from scheduler.slots.config import SlotConfig
 from scheduler.snapshot import Limits
 
-# As a large GPU steps, with memory for everybody.
-LATENCY = StepLatency.linear(
-    step_s=6.4e-3,
-    decode_s=1.1e-5,
-    context_token_s=4.1e-8,
-    prefill_step_s=5.8e-3,
-    prompt_token_s=1.5e-5,
-    squared_token_s=8.7e-10,
-)
+# Memory for everybody.
 LIMITS = Limits(max_num_seqs=256, max_batched_tokens=8192, kv_tokens=10**9)
 
 
 def long_prompts(seed, *, count=240, rps=2.2):
-    rng = np.random.default_rng(seed)
-    prompts = np.clip(rng.lognormal(np.log(6500), 1.1, count), 100, 60_000).astype(int)
-    answers = np.clip(rng.lognormal(np.log(270), 0.7, count), 1, 1360).astype(int)
-    arrival_s = np.cumsum(rng.exponential(1.0 / rps, count))
-    return [
-        SimRequest(
-            request_id=str(k),
-            arrival_s=float(arrival_s[k]),
-            prompt_tokens=int(prompts[k]),
-            output_tokens=int(answers[k]),
-            slo=Slo(ttft_s=15.0, tpot_s=0.1),
-            lengths=LengthDistribution.point(int(answers[k])),
-        )
-        for k in range(count)
-    ]
+    sizes = {"prompts": (6500, 1.1, 100, 60_000), "outputs": (270, 0.7, 1, 1360)}
+    return draw_chats(seed, count=count, rps=rps, ttft_s=15.0, **sizes)
 
 
 @pytest.mark.parametrize("seed", range(3))

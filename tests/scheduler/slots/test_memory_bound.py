@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from long_chats import LATENCY, draw_chats
 
 from predictor.distribution import LengthDistribution
 from scheduler.driver import Driver
-from scheduler.latency import StepLatency
 from scheduler.policies.qoserve import QoServePolicy
 from scheduler.policies.slotwise import SlotwisePolicy
 from scheduler.simulator.cluster import serve
@@ -19,53 +19,19 @@ from scheduler.slots.config import SlotConfig
 from scheduler.snapshot import Limits
 
 # As a large GPU steps; memory for ten prompts of mean length, slots for far more.
-LATENCY = StepLatency.linear(
-    step_s=6.4e-3,
-    decode_s=1.1e-5,
-    context_token_s=4.1e-8,
-    prefill_step_s=5.8e-3,
-    prompt_token_s=1.5e-5,
-    squared_token_s=8.7e-10,
-)
 LIMITS = Limits(max_num_seqs=256, max_batched_tokens=8192, kv_tokens=120_000)
 OVERDUE_S = 30.0
 
 
 def long_prompts(seed, *, count=160, rps=2.4):
-    rng = np.random.default_rng(seed)
-    prompts = np.clip(rng.lognormal(np.log(6500), 1.1, count), 100, 60_000).astype(int)
-    answers = np.clip(rng.lognormal(np.log(200), 0.6, count), 1, 1000).astype(int)
-    arrival_s = np.cumsum(rng.exponential(1.0 / rps, count))
-    return [
-        SimRequest(
-            request_id=str(k),
-            arrival_s=float(arrival_s[k]),
-            prompt_tokens=int(prompts[k]),
-            output_tokens=int(answers[k]),
-            slo=Slo(ttft_s=5.0, tpot_s=0.1),
-            lengths=LengthDistribution.point(int(answers[k])),
-        )
-        for k in range(count)
-    ]
+    sizes = {"prompts": (6500, 1.1, 100, 60_000), "outputs": (200, 0.6, 1, 1000)}
+    return draw_chats(seed, count=count, rps=rps, ttft_s=5.0, **sizes)
 
 
 def burst(seed, *, count=300, rps=80.0):
     """Short prompts, far more than memory holds, with a tight TTFT and an ample TPOT."""
-    rng = np.random.default_rng(seed)
-    prompts = np.clip(rng.lognormal(np.log(164), 1.1, count), 1, 3000).astype(int)
-    answers = np.clip(rng.lognormal(np.log(266), 0.7, count), 1, 1360).astype(int)
-    arrival_s = np.cumsum(rng.exponential(1.0 / rps, count))
-    return [
-        SimRequest(
-            request_id=str(k),
-            arrival_s=float(arrival_s[k]),
-            prompt_tokens=int(prompts[k]),
-            output_tokens=int(answers[k]),
-            slo=Slo(ttft_s=2.0, tpot_s=0.1),
-            lengths=LengthDistribution.point(int(answers[k])),
-        )
-        for k in range(count)
-    ]
+    sizes = {"prompts": (164, 1.1, 1, 3000), "outputs": (266, 0.7, 1, 1360)}
+    return draw_chats(seed, count=count, rps=rps, ttft_s=2.0, **sizes)
 
 
 def outcomes(policy, requests, limits=LIMITS):
