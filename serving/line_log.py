@@ -1,13 +1,14 @@
-"""Writes records to a file without making the engine wait for the disk."""
+"""Writes records to a file without making the engine wait for the disk, and reads them back."""
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from predictor.errors import ConfigError
+from predictor.reading import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -62,3 +63,18 @@ class LineLog(Generic[Record]):
             if not self._failed:
                 logger.error("%s: %s; its lines are dropped", self._file.name, error.strerror)
             self._failed = True
+
+
+def read_lines(path: Path, decode: Callable[[bytes], Record], *, item: str) -> Iterator[Record]:
+    """The records of a log; a last line cut short by a dying engine is skipped.
+
+    Lines for which ``decode`` raises ``SkippedItemError`` are left out and counted as ``item``.
+    Raises ``DatasetError`` where no line is left.
+    """
+    tally = Tally(str(path), item=item)
+    with path.open("rb") as lines:
+        whole = (line for line in lines if line.endswith(b"\n"))
+        numbered = ((f"line {number}", line) for number, line in enumerate(whole, start=1))
+        yield from tally.used(numbered, decode)
+    if tally.read:
+        tally.close("record it again with this version")

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from predictor.reading import SkippedItemError, Tally
+from predictor.reading import SkippedItemError
+from serving.line_log import read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,7 @@ def read(path: Path) -> Iterator[ShadowDecision]:
     Other lines that are no decision are left out and counted. Raises ``DatasetError`` where none
     is left.
     """
-    tally = Tally(str(path), item="decision")
-    with path.open("rb") as lines:
-        whole = (line for line in lines if line.endswith(b"\n"))
-        numbered = ((f"line {number}", line) for number, line in enumerate(whole, start=1))
-        yield from tally.used(numbered, _decision)
-    if tally.read:
-        tally.close("record it again with this version")
+    yield from read_lines(path, _decision, item="decision")
 
 
 def _decision(line: bytes) -> ShadowDecision:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from predictor.reading import SkippedItemError, Tally
+from predictor.reading import SkippedItemError
 from scheduler.latency import StepWork
+from serving.line_log import read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,7 @@ def read(path: Path) -> Iterator[StepRecord]:
     """
     if not path.exists():
         return
-    tally = Tally(str(path), item="step")
-    with path.open("rb") as lines:
-        whole = (line for line in lines if line.endswith(b"\n"))
-        numbered = ((f"line {number}", line) for number, line in enumerate(whole, start=1))
-        yield from tally.used(numbered, _record)
-    if tally.read:
-        tally.close("record it again with this version")
+    yield from read_lines(path, _record, item="step")
 
 
 def _record(line: bytes) -> StepRecord:
