@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from scheduler.decision import Plan, StepDecision, no_handles
+from scheduler.slots.ageing import Ageing
 from scheduler.slots.answers import answers_of
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
@@ -25,7 +26,7 @@ from scheduler.slots.newcomers import Arrivals, nobody
 from scheduler.slots.parts import SlotParts
 from scheduler.slots.price import SlotPrice
 from scheduler.slots.priority import by_priority, later_priorities
-from scheduler.slots.problem import SlotProblem
+from scheduler.slots.problem import Fact, SlotProblem
 from scheduler.slots.search import SlotSearch
 from scheduler.slots.seeds import seed_orders
 from scheduler.slots.silence import in_front, silent_streams, who_yields
@@ -43,6 +44,7 @@ class SlotwisePolicy:
         self._search = SlotSearch(self._config)
         self._price = SlotPrice()
         self._arrivals = Arrivals()
+        self._ageing = Ageing(self._config)
         self._newcomers = nobody()
         self._latest_arrival_s = -np.inf
         self._steps = 0
@@ -71,17 +73,18 @@ class SlotwisePolicy:
             found.order, _priority(snapshot), running=problem.running, slots=problem.slots
         )
         streams = silent_streams(snapshot, problem, self._config)
-        order, overdue = self._overdue_first(problem, in_front(streams.first, planned))
+        overdue = self._ageing.first(problem, now_s=snapshot.now_s)
+        order = in_front(overdue, in_front(streams.first, planned))
         gain = chance - demand.price * cost_s
         may_go = self._may_give_way(snapshot, chance)
-        first = overdue + len(streams.first)
+        first = len(overdue) + len(streams.first)
         held, gone = self._admission(problem, order, planned, gain, may_go, first)
         admitted = fitting_now(
             problem,
             held,
             kv_free=snapshot.kv_tokens_free,
             left=snapshot.running.prefill_left,
-            gain=gain,
+            gain=chance - demand.price * terms.prefill_slots * problem.facts[:, Fact.START_S],
             first=order[:first],
         )
         held = held[~np.isin(held, admitted)]
@@ -91,7 +94,7 @@ class SlotwisePolicy:
             order=problem.handle[order],
             held=problem.handle[held[~np.isin(held, streams.first[: streams.forced])]],
             gone=problem.handle[gone],
-            overdue=overdue,
+            overdue=len(overdue),
             silent=problem.handle[streams.first],
             forced=streams.forced,
             value=found.value,
@@ -210,16 +213,6 @@ class SlotwisePolicy:
         both = (snapshot.running.arrival_s, waiting.arrival_s)
         latest_s = max(float(arrival_s.max(initial=-np.inf)) for arrival_s in both)
         self._latest_arrival_s = max(self._latest_arrival_s, latest_s)
-
-    def _overdue_first(self, problem: SlotProblem, order: Ints) -> tuple[Ints, int]:
-        """Give those past the ageing bound their share of the slots, oldest first."""
-        if not len(order) or problem.waited_s.max() <= self._config.overdue_s:
-            return order, 0
-        overdue = np.flatnonzero(problem.waited_s > self._config.overdue_s)
-        oldest = overdue[np.argsort(-problem.waited_s[overdue], kind="stable")]
-        share = np.cumsum(problem.space[oldest]) * self._config.overdue_share
-        oldest = oldest[: max(int((share < 1.0 + 1e-9).sum()), 1)]
-        return np.concatenate([oldest, order[~np.isin(order, oldest)]]), len(oldest)
 
 
 def _priority(snapshot: Snapshot) -> Floats:

@@ -23,7 +23,8 @@ class SlotConfig:
 
     ``chunk_margin``: predicted step times count so many times when a step is sized;
     ``least_chunk`` prompt tokens a step are computed anyway. ``newcomer_toll``: promises lost, of
-    each that comes in a second, by each second that prompts take. ``catch_up``: the share of what
+    each that comes in a second, by each second that prompts take. ``newcomer_share``: so many of
+    the smaller prompts to come are served before one that waits. ``catch_up``: the share of what
     an answer could make up for at the recent pace that a step may spend. ``answer_worth``: an
     answer was paid for already, so of two promises it is rather a prompt's that is lost.
 
@@ -32,8 +33,8 @@ class SlotConfig:
     ``time_box_most_s``, which has to lie well below the driver's own; what the time box leaves
     is spent on annealing, which ``max_moves`` ends too (for runs that must repeat exactly);
     ``heat`` is the first temperature, multiplied by ``cooling`` every ``chunk`` moves.
-    ``overdue_s`` is the ageing bound: a request that has waited longer is served oldest first
-    in one place, and one step, of ``overdue_share``, whatever it is worth: nothing waits for ever.
+    ``overdue_s`` is the ageing bound: requests that have waited longer take, oldest first, one part
+    of ``overdue_share`` of the engine's time, and of its steps, whatever they are worth.
     ``silence_s`` bounds how long a stream that has begun is silent, and nobody is preempted more
     than ``most_preemptions`` times by choice (:mod:`scheduler.slots.silence`).
     """
@@ -46,6 +47,7 @@ class SlotConfig:
     chunk_margin: float = 1.05
     least_chunk: int = 16
     newcomer_toll: float = 0.05
+    newcomer_share: float = 0.5
     catch_up: float = 0.5
     answer_worth: float = 1.05
     time_box_s: float = 0.0004
@@ -57,6 +59,6 @@ class SlotConfig:
     chunk: int = 16
     seed: int = 0
     overdue_s: float = 300.0
-    overdue_share: int = 8
+    overdue_share: int = 32
     silence_s: float = SILENCE_S
     most_preemptions: int = 2

@@ -63,8 +63,15 @@ def constructed(
     limit = max(snapshot.limits.max_batched_tokens - int(answers.decodes), 1)
     last = len(order)
     if due:
-        tokens_per_s = _tokens_per_s(snapshot, prompts, order, answers, limit, config)
-        order, last = _by_due(prompts, order, first, newcomers, tokens_per_s)
+        tokens_per_s = _tokens_per_s(snapshot, answers, limit, config)
+        order, last = by_due(
+            order,
+            prompts,
+            newcomers,
+            stays=first,
+            tokens_per_s=tokens_per_s,
+            share=config.newcomer_share,
+        )
     # A stream that is silent for too long counts as an SLO that is violated.
     kept = np.concatenate((order[:back], order[first:last]))
     tokens = prompt_tokens(
@@ -93,21 +100,6 @@ def constructed(
         held=np.concatenate((decision.held, prompts.handle[out])) if len(out) else decision.held,
         token_budget=int(answers.decodes) + tokens,
         stands=False,
-    )
-
-
-def _by_due(
-    prompts: Prompts, order: Ints, first: int, newcomers: Newcomers, tokens_per_s: float
-) -> tuple[Ints, int]:
-    """``order`` by deadline behind the ``first``, and how many of it can be in time."""
-    return by_due(
-        order,
-        prompts.left,
-        prompts.slack_s,
-        newcomers,
-        stays=first,
-        begun=prompts.begun,
-        tokens_per_s=tokens_per_s,
     )
 
 
@@ -146,26 +138,17 @@ def _waiting_first(prompts: Prompts, order: Ints, waiting: Ints) -> Ints:
     return np.concatenate((first, waiting[~np.isin(waiting, first)]))
 
 
-def _tokens_per_s(
-    snapshot: Snapshot,
-    prompts: Prompts,
-    order: Ints,
-    answers: Answers,
-    limit: int,
-    config: SlotConfig,
-) -> float:
-    """How fast prompts can be computed while the answers keep their promises."""
-    cached = float(prompts.cached[order[0]]) if len(order) else 0.0
+def _tokens_per_s(snapshot: Snapshot, answers: Answers, limit: int, config: SlotConfig) -> float:
+    """How fast prompts with an empty cache can be computed while the answers keep their SLOs."""
     decodes, context = answers.decodes, answers.context_tokens
     tokens = snapshot.latency.largest_prefill(
         answers.bound_s / config.chunk_margin,
         decodes=decodes,
         context_tokens=context,
         at_most=limit,
-        cached=cached,
     )
     tokens = max(tokens, min(config.least_chunk, limit))
-    step_s = snapshot.latency.step_s(1.0, float(tokens), decodes, context, cached)
+    step_s = snapshot.latency.step_s(1.0, float(tokens), decodes, context)
     return tokens / max(step_s * config.chunk_margin, 1e-9)
 
 

@@ -4,34 +4,36 @@ import numpy as np
 from numba import njit
 
 from scheduler.slots.newcomers import Newcomers, left_over
-from scheduler.snapshot import Floats, Ints
+from scheduler.slots.prompts import Prompts
+from scheduler.snapshot import Ints
 
 
 def by_due(
     order: Ints,
-    left: Floats,
-    slack_s: Floats,
+    prompts: Prompts,
     newcomers: Newcomers,
     *,
     stays: int = 0,
-    begun: int,
     tokens_per_s: float,
+    share: float,
 ) -> tuple[Ints, int]:
     """``order`` with those who can be in time first, and where they end.
 
-    They stand by deadline; as often as somebody would be late, whoever has most ``left`` of those
-    before it is given up (Moore 1968: with one capacity for all the fewest are late so). Requests
-    to come with fewer tokens than somebody has left will be served before it, and leave it less of
-    ``tokens_per_s``. The others, who have no deadline (``slack_s`` inf) or missed it, follow: first
-    those that have begun (the first ``begun`` places), the shortest foremost, then as they stood.
-    The first ``stays`` of ``order`` stay in front of all. Cost: 2 us, and a pass for each given up.
+    They stand by deadline; as often as somebody would be late, whoever has most work of those
+    before it is given up (Moore 1968: with one capacity for all the fewest are late so). Of
+    requests to come with fewer tokens than somebody has left, a ``share`` will be served before it,
+    and leave it less of ``tokens_per_s``. The others, who have no deadline (``slack_s`` inf) or
+    missed it, follow: first those that have begun, the one with the least work foremost, then as
+    they stood. The first ``stays`` of ``order`` stay in front of all. Cost: 2 us, and a pass for
+    each given up.
     """
-    found, kept = _by_due(order, left, slack_s, newcomers, stays, begun, tokens_per_s)
+    found, kept = _by_due(order, prompts, newcomers, stays, tokens_per_s, share)
     return found, int(kept)
 
 
 @njit(cache=True)
-def _by_due(order, left, slack_s, newcomers, stays, begun, tokens_per_s):  # type: ignore[no-untyped-def]
+def _by_due(order, prompts, newcomers, stays, tokens_per_s, share):  # type: ignore[no-untyped-def]
+    work, slack_s, begun = prompts.work, prompts.slack_s, prompts.begun
     n = len(order)
     found = np.empty(n, np.int64)
     found[:stays] = order[:stays]
@@ -43,20 +45,20 @@ def _by_due(order, left, slack_s, newcomers, stays, begun, tokens_per_s):  # typ
             continue
         found[count] = i
         count += 1
-        tokens += left[i]
-        room = slack_s[i] * left_over(left[i], newcomers, tokens_per_s)
+        tokens += work[i]
+        room = slack_s[i] * left_over(prompts.left[i], newcomers, tokens_per_s, share)
         while tokens > room and found[count - 1] == i:
             most = stays
             for k in range(stays, count):
-                if left[found[k]] > left[found[most]]:
+                if work[found[k]] > work[found[most]]:
                     most = k
-            tokens -= left[found[most]]
+            tokens -= work[found[most]]
             found[most : count - 1] = found[most + 1 : count]
             count -= 1
     kept = count
-    is_kept = np.zeros(len(left), np.bool_)
+    is_kept = np.zeros(len(work), np.bool_)
     is_kept[found[:kept]] = True
-    for i in order[np.argsort(left[order], kind="mergesort")]:
+    for i in order[np.argsort(work[order], kind="mergesort")]:
         if i < begun and not is_kept[i]:
             found[count] = i
             count += 1

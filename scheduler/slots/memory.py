@@ -61,10 +61,11 @@ def fitting_now(
     """Of the ``held``, those whose first token is still due and who fit into free memory now.
 
     To hold such a request back costs a TTFT. To admit it costs, if memory does run out, that a
-    stream is paused and computed again, for which a TPOT leaves slack. So it comes in if its
-    ``gain``, float64[n], is positive. Of the ``kv_free`` tokens, what the ``first``, int64[k],
-    still need is set aside: the prompt tokens ``left``, float64[running], of those who run, and
-    the context of those who are held. Cost: 2 ns for each.
+    stream is paused and computed again, for which a TPOT leaves slack. So only its prefill is
+    weighed against requests to come: it comes in if its ``gain``, float64[n], is positive. Who fits
+    passes one that does not. Of the ``kv_free`` tokens, what the ``first``, int64[k], still need is
+    set aside: the prompt tokens ``left``, float64[running], of those who run, and the context of
+    those who are held. Cost: 2 ns for each.
     """
     return np.asarray(
         _fitting_now(held, problem.context, problem.facts, float(kv_free), left, gain, first)
@@ -110,11 +111,10 @@ def _fitting_now(held, context, facts, free, left, gain, first):  # type: ignore
         if is_first[i]:
             free -= context[i] + 2.0 * BLOCK_TOKENS
     for i in held:
-        if is_first[i] or gain[i] <= 0.0 or not 0.0 < facts[i, _TTFT_DUE_S] < np.inf:
+        need = context[i] + 2.0 * BLOCK_TOKENS
+        if is_first[i] or need > free or gain[i] <= 0.0 or not 0.0 < facts[i, _TTFT_DUE_S] < np.inf:
             continue
-        free -= context[i] + 2.0 * BLOCK_TOKENS
-        if free < 0.0:
-            break
+        free -= need
         found[count] = i
         count += 1
     return found[:count]

@@ -7,8 +7,6 @@ from numba import njit
 
 from scheduler.snapshot import Floats
 
-# However many are expected, so much is left for those who are here.
-_LEAST_SHARE = 0.05
 # Fewer arrivals, or a shorter time, say nothing about the rate.
 _FEW, _LEAST_SPAN_S = 8, 2.0
 
@@ -65,10 +63,13 @@ def _sorted(values: Floats) -> tuple[Floats, Floats]:
 
 
 @njit(cache=True)
-def left_over(left, newcomers, tokens_per_s):  # type: ignore[no-untyped-def]
-    """Tokens per second for those at hand, when newcomers with less than ``left`` had theirs."""
+def left_over(left, newcomers, tokens_per_s, share):  # type: ignore[no-untyped-def]
+    """Tokens per second for those at hand, when newcomers with less than ``left`` had theirs.
+
+    Such a ``share`` of these will be served first; the others come too late for that.
+    """
     count = len(newcomers.tokens)
     if count == 0:
         return tokens_per_s
     smaller = newcomers.token_sums[np.searchsorted(newcomers.tokens, left)] / count
-    return max(tokens_per_s - newcomers.per_s * smaller, _LEAST_SHARE * tokens_per_s)
+    return tokens_per_s - share * min(newcomers.per_s * smaller, tokens_per_s)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from scheduler.latency import Scenario, StepWork
 from scheduler.phase import is_prefilling
 from scheduler.slots.answers import remaining
 from scheduler.snapshot import Column, Floats, Ints, Snapshot
@@ -13,6 +14,10 @@ _HANDLE, _ARRIVAL_S = int(Column.HANDLE), int(Column.ARRIVAL_S)
 _PROMPT_TOKENS, _PREFILL_LEFT = int(Column.PROMPT_TOKENS), int(Column.PREFILL_LEFT)
 _GENERATED, _FIRST_S = int(Column.GENERATED), int(Column.FIRST_TOKEN_S)
 _LAST_TOKEN_S = int(Column.LAST_TOKEN_S)
+# Terms of the step latency that grow with a chunk.
+_PRODUCTS = StepWork._fields.index("products")
+_TOKENS, _LONGEST = StepWork._fields.index("prefill_tokens"), StepWork._fields.index("longest")
+_PREFILL = int(Scenario.PREFILL)
 _TTFT_S, _TPOT_S, _E2E_S = int(Column.TTFT_S), int(Column.TPOT_S), int(Column.E2E_S)
 
 
@@ -20,6 +25,7 @@ class Prompts(NamedTuple):
     """Those that have begun, the first ``begun`` of n, and those that wait.
 
     ``handle`` is int64[n]; ``left`` and ``cached``, float64[n], tokens to compute and computed;
+    ``work``, float64[n], as many tokens over an empty cache as take as long as those that are left;
     ``slack_s``, float64[n], until it has to be computed (< 0: its promise is lost; inf: nothing
     was promised that computing it sooner could keep). ``answers``, int64[d], are the handles of
     the running whose prompts are computed.
@@ -29,6 +35,7 @@ class Prompts(NamedTuple):
     handle: Ints
     left: Floats
     cached: Floats
+    work: Floats
     slack_s: Floats
     answers: Ints
 
@@ -56,6 +63,7 @@ def prompts_of(
             snapshot.running.values,
             others if waiting else others[:, :0],
             snapshot.lengths.atoms,
+            snapshot.latency.table[_PREFILL],
             snapshot.now_s,
             token_s,
             pace_s,
@@ -65,7 +73,7 @@ def prompts_of(
 
 
 @njit(cache=True)
-def _read(running, waiting, atoms, now_s, token_s, pace_s, silence_s):  # type: ignore[no-untyped-def]
+def _read(running, waiting, atoms, prefill, now_s, token_s, pace_s, silence_s):  # type: ignore[no-untyped-def]
     size, n = running.shape[1], waiting.shape[1]
     handle, answers = np.empty(size + n, np.int64), np.empty(size, np.int64)
     left, cached, slack_s = np.empty(size + n), np.empty(size + n), np.empty(size + n)
@@ -87,7 +95,22 @@ def _read(running, waiting, atoms, now_s, token_s, pace_s, silence_s):  # type: 
             slack_s[count] = min(slack_s[count], left_s) if slack_s[count] >= 0.0 else left_s
         count += 1
     begun = size - decodes
-    return begun, handle[:count], left[:count], cached[:count], slack_s[:count], answers[:decodes]
+    left, cached = left[:count], cached[:count]
+    work = work_of(left, cached, prefill)
+    return begun, handle[:count], left, cached, work, slack_s[:count], answers[:decodes]
+
+
+@njit(cache=True)
+def work_of(left, cached, prefill):  # type: ignore[no-untyped-def]
+    """Tokens over an empty cache that take as long as ``left`` over ``cached``, float64[n] each.
+
+    Attention makes a token slower the more are cached before it. ``prefill`` is the row of
+    ``StepLatency.table`` for prefills.
+    """
+    token_s = prefill[_TOKENS] + prefill[_LONGEST]
+    if token_s <= 0.0:
+        return left.copy()
+    return left * (1.0 + prefill[_PRODUCTS] / token_s * (cached + left / 2.0))
 
 
 @njit(cache=True)

@@ -1,13 +1,17 @@
-"""Nothing waits for ever: the ageing bound of the flagship policy."""
+"""Nothing waits for ever, and the old take no more than their share of the engine."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slot_problems import NOW_S, read, request, snapshot, snapshots
+from slot_problems import NOW_S, problem, request, snapshot, snapshots
 
 from scheduler.policies.slotwise import SlotwisePolicy
 from scheduler.slo import Slo
+from scheduler.slots.ageing import Ageing, engine_s
 from scheduler.slots.config import SlotConfig
+
+CONFIG = SlotConfig(overdue_s=5.0, overdue_share=4)
 
 
 def planned_order(seen, **changes):
@@ -23,31 +27,13 @@ def oldest_first(seen, overdue_s):
     return [int(handles[i]) for i in oldest if waited_s[i] > overdue_s]
 
 
-def served_first(seen, overdue_s, share):
-    """The oldest that take one part in ``share`` of the engine together, at least one of them."""
-    oldest, built = oldest_first(seen, overdue_s), read(seen)
-    space = dict(zip(built.handle.tolist(), built.space, strict=True))
-    taken = np.cumsum([space[handle] for handle in oldest])
-    return oldest[: max(int((taken * share <= 1.0 + 1e-9).sum()), 1)]
-
-
-@given(st.data(), st.integers(1, 9), st.integers(1, 8), st.floats(0.0, 22.0))
+@given(snapshots(slots=4), st.floats(0.0, 22.0))
 @settings(max_examples=60, deadline=None)
-def test_the_overdue_have_their_share_of_the_slots_oldest_first(data, slots, share, overdue_s):
-    seen = data.draw(snapshots(slots=slots))
-    order = planned_order(seen, overdue_s=overdue_s, overdue_share=share)
-    first = served_first(seen, overdue_s, share)
-    assert order[: len(first)] == first
-    assert sorted(order) == sorted([*seen.running.handle, *seen.waiting.handle])
-
-
-@given(snapshots(slots=4))
-@settings(max_examples=30, deadline=None)
-def test_the_others_stay_in_the_order_of_the_plan(seen):
-    overdue = served_first(seen, 10.0, 2)
+def test_the_oldest_comes_first_and_the_others_stay_in_the_order_of_the_plan(seen, overdue_s):
+    first = oldest_first(seen, overdue_s)[:1]
     plan = planned_order(seen, overdue_s=np.inf)
-    aged = planned_order(seen, overdue_s=10.0, overdue_share=2)
-    assert aged == overdue + [handle for handle in plan if handle not in overdue]
+    aged = planned_order(seen, overdue_s=overdue_s)
+    assert aged == first + [handle for handle in plan if handle not in first]
 
 
 def test_however_hopeless_the_oldest_is_served_first_once_overdue():
@@ -58,14 +44,64 @@ def test_however_hopeless_the_oldest_is_served_first_once_overdue():
     assert 0 not in planned_order(seen, overdue_s=22.0)[:2]
 
 
-def test_without_tpot_and_with_memory_for_all_their_share_is_one_of_the_slots():
-    seen = snapshot(*[request(arrival_s=float(k)) for k in range(12)], now_s=NOW_S, slots=8)
-    assert served_first(seen, 5.0, 4) == [0, 1]
+def queue(tokens, *, first=0):
+    """A problem of waiting requests, the oldest first; handles are numbers from ``first`` on."""
+    each = [request(tokens=n, arrival_s=0.1 * k) for k, n in enumerate(tokens)]
+    built = problem(*each, now_s=NOW_S)
+    built.handle[:] = np.arange(first, first + len(tokens))
+    return built
 
 
-def test_where_memory_binds_their_share_is_one_of_memory():
-    old = [request(tokens=100, prompt=1000, arrival_s=float(k)) for k in range(6)]
-    seen = snapshot(*old, now_s=NOW_S, slots=64, kv_tokens=10_000)
-    policy = SlotwisePolicy(SlotConfig(time_box_s=60.0, max_moves=64, overdue_s=5.0))
-    assert policy.plan(seen, None).overdue == 1
-    assert policy.plan(snapshot(*old, now_s=NOW_S, slots=64), None).overdue == 6
+def test_who_was_put_first_stays_first_and_is_charged_once():
+    ageing, waiting = Ageing(CONFIG), queue([100, 100, 100])
+    cost_s = engine_s(waiting, np.arange(1)).item()
+    assert ageing.first(waiting, now_s=0.0).tolist() == [0]
+    assert ageing.first(waiting, now_s=3.9 * cost_s).tolist() == [0]
+    assert ageing.first(waiting, now_s=4.1 * cost_s).tolist() == [0, 1]
+    assert ageing.first(waiting, now_s=4.2 * cost_s).tolist() == [0, 1]
+
+
+def test_a_charge_outlives_the_request():
+    ageing = Ageing(CONFIG)
+    cost_s = engine_s(queue([100]), np.arange(1)).item()
+    ageing.first(queue([100, 100]), now_s=0.0)
+    assert not len(ageing.first(queue([100], first=1), now_s=3.9 * cost_s))
+    assert ageing.first(queue([100], first=1), now_s=4.1 * cost_s).tolist() == [0]
+
+
+def test_time_without_anybody_overdue_is_no_credit():
+    ageing = Ageing(CONFIG)
+    assert not len(ageing.first(problem(request(arrival_s=NOW_S), now_s=NOW_S), now_s=1e6))
+    assert ageing.first(queue([100, 100, 100]), now_s=1e6 + 1.0).tolist() == [0]
+
+
+@given(
+    st.lists(st.integers(1, 2000), min_size=4, max_size=30),
+    st.lists(st.floats(0.0, 50.0), min_size=1, max_size=60),
+)
+@settings(max_examples=100, deadline=None)
+def test_the_old_take_one_part_of_the_engines_time_and_one_request_more(tokens, gaps_s):
+    """Each plan ends whoever was put first in the one before."""
+    ageing, now_s, taken_s, largest_s, done = Ageing(CONFIG), 0.0, 0.0, 0.0, 0
+    for gap_s in gaps_s:
+        if done == len(tokens):
+            break
+        now_s += gap_s
+        waiting = queue(tokens[done:], first=done)
+        chosen = ageing.first(waiting, now_s=now_s)
+        assert chosen.tolist() == list(range(len(chosen)))
+        costs_s = engine_s(waiting, chosen)
+        taken_s += costs_s.sum()
+        largest_s = max(largest_s, costs_s.max(initial=0.0))
+        done += len(chosen)
+        elapsed_s = now_s - gaps_s[0]
+        assert taken_s <= elapsed_s / CONFIG.overdue_share + largest_s + 1e-9
+    assert done
+
+
+@pytest.mark.parametrize(("kv_tokens", "dearer"), [(10**7, False), (10_000, True)])
+def test_a_large_context_is_charged_for_the_memory_it_takes_where_that_binds(kv_tokens, dearer):
+    each = [request(tokens=100, prompt=n) for n in (100, 5000)]
+    built = problem(*each, now_s=NOW_S, slots=64, kv_tokens=kv_tokens)
+    small_s, large_s = engine_s(built, np.arange(2))
+    assert (large_s > 2.0 * small_s) == dearer

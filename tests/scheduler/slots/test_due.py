@@ -9,19 +9,28 @@ from hypothesis import strategies as st
 
 from scheduler.slots.due import by_due
 from scheduler.slots.newcomers import Arrivals, nobody
+from scheduler.slots.prompts import Prompts
 
 
-def ordered(*prompts, begun=0, order=None, stays=0, newcomers=None, tokens_per_s=100.0):
-    """Prompts as (tokens left, slack in seconds); places in order, and those given up."""
-    left, slack_s = np.array(prompts, dtype=float).reshape(-1, 2).T
+def ordered(*prompts, begun=0, order=None, stays=0, newcomers=None, share=1.0, work=None):
+    """Prompts as (tokens left, slack in seconds), 100 a second; places, and those given up."""
+    left, slack_s = np.array(prompts, dtype=float).reshape(-1, 2).T.copy()
+    n = len(left)
     found, kept = by_due(
-        np.arange(len(left)) if order is None else np.array(order),
-        np.ascontiguousarray(left),
-        np.ascontiguousarray(slack_s),
+        np.arange(n) if order is None else np.array(order),
+        Prompts(
+            begun=begun,
+            handle=np.arange(n),
+            left=left,
+            cached=np.zeros(n),
+            work=left if work is None else np.array(work, dtype=float),
+            slack_s=slack_s,
+            answers=np.empty(0, np.int64),
+        ),
         newcomers or nobody(),
         stays=stays,
-        begun=begun,
-        tokens_per_s=tokens_per_s,
+        tokens_per_s=100.0,
+        share=share,
     )
     return found[:kept].tolist(), found[kept:].tolist()
 
@@ -61,6 +70,15 @@ def test_smaller_ones_to_come_leave_a_large_one_less():
     # 60 of 100 tokens a second are left to the large one: it would take 2.5 s.
     assert ordered(large, newcomers=newcomers) == ([], [0])
     assert ordered(small, newcomers=newcomers) == ([0], [])
+    # If half of the smaller ones come too late, 80 are left.
+    assert ordered(large, newcomers=newcomers, share=0.5) == ([0], [])
+
+
+def test_time_counts_and_not_tokens():
+    """The tokens of the first take three times as long."""
+    prompts = [(100, 2.5), (150, 2.5)]
+    assert ordered(*prompts) == ([0, 1], [])
+    assert ordered(*prompts, work=[300, 150]) == ([1], [0])
 
 
 def test_who_stays_in_front_leaves_the_others_their_time():

@@ -90,11 +90,13 @@ def test_with_nobody_running_the_first_comes_in(latency):
 class TestFittingNow:
     """One runs; four wait with prompts of 100 to 400 tokens, and all are held."""
 
-    def admitted(self, latency, *, kv_free, slo=CHAT, gain=0.5, first=(), left=1.0):
+    def admitted(
+        self, latency, *, kv_free, slo=CHAT, order=(1, 2, 3, 4), gain=0.5, first=(), left=1.0
+    ):
         sizes = {"running": [900], "waiting": [900] * 4, "prompts": [50, 100, 200, 300, 400]}
         found = fitting_now(
             problem(latency, **sizes, slo=slo),
-            np.arange(1, 5),
+            np.array(order),
             kv_free=kv_free,
             left=np.array([left]),
             gain=np.full(5, gain),
@@ -111,7 +113,11 @@ class TestFittingNow:
         assert self.admitted(latency, kv_free=5_000.0, slo=E2E) == []
         assert self.admitted(latency, kv_free=5_000.0, slo=Slo(ttft_s=1.0)) == []
 
-    def test_nobody_whose_memory_is_worth_more_to_requests_to_come(self, latency):
+    def test_who_fits_passes_one_that_does_not(self, latency):
+        assert self.admitted(latency, kv_free=300.0, order=(4, 1, 3, 2)) == [1]
+        assert self.admitted(latency, kv_free=400.0, order=(4, 1, 3, 2)) == [1, 2]
+
+    def test_nobody_whose_prefill_is_worth_more_to_requests_to_come(self, latency):
         assert self.admitted(latency, kv_free=5_000.0, gain=0.0) == []
 
     def test_the_first_keep_the_memory_that_they_still_need(self, latency):

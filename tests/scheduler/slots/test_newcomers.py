@@ -58,14 +58,15 @@ def test_several_at_once():
     tokens=st.lists(st.integers(1, 5000), min_size=20, max_size=40),
     left=st.integers(1, 6000),
     tokens_per_s=st.floats(10, 1e5),
+    share=st.floats(0, 1),
 )
 @settings(deadline=None)
-def test_smaller_newcomers_leave_less_over(tokens, left, tokens_per_s):
+def test_smaller_newcomers_leave_less_over(tokens, left, tokens_per_s, share):
     found = expected([(k / 10, 1.0, n) for k, n in enumerate(tokens)], now_s=len(tokens) / 10)
     smaller = found.per_s * sum(n for n in tokens if n < left) / len(tokens)
-    told = left_over(float(left), found, tokens_per_s)
-    assert told == pytest.approx(max(tokens_per_s - smaller, tokens_per_s / 20))
+    told = left_over(float(left), found, tokens_per_s, share)
+    assert told == pytest.approx(tokens_per_s - share * min(smaller, tokens_per_s))
 
 
 def test_nobody_leaves_everything():
-    assert left_over(10.0, nobody(), 123.0) == 123.0
+    assert left_over(10.0, nobody(), 123.0, 0.5) == 123.0
