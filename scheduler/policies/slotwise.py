@@ -74,6 +74,7 @@ class SlotwisePolicy:
         )
         streams = silent_streams(snapshot, problem, self._config)
         overdue = self._ageing.first(problem, now_s=snapshot.now_s)
+        overdue = overdue[~np.isin(overdue, streams.first)]
         order = in_front(overdue, in_front(streams.first, planned))
         gain = chance - demand.price * cost_s
         may_go = self._may_give_way(snapshot, chance)

@@ -23,9 +23,9 @@ class SlotConfig:
 
     ``chunk_margin``: predicted step times count so many times when a step is sized;
     ``least_chunk`` prompt tokens a step are computed anyway. ``newcomer_toll``: promises lost, of
-    each that comes in a second, by each second that prompts take. ``newcomer_share``: so many of
-    the smaller prompts to come are served before one that waits. ``catch_up``: the share of what
-    an answer could make up for at the recent pace that a step may spend. ``answer_worth``: an
+    each that comes in a second, by each second that prompts take. ``newcomer_share``: the fraction
+    of the smaller prompts to come that is served before one that waits. ``catch_up``: the share of
+    what an answer could make up for at the recent pace that a step may spend. ``answer_worth``: an
     answer was paid for already, so of two promises it is rather a prompt's that is lost.
 
     A plan may take ``time_box_s`` and ``time_box_each_s`` for every candidate, and one order built

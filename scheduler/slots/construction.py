@@ -139,7 +139,12 @@ def _waiting_first(prompts: Prompts, order: Ints, waiting: Ints) -> Ints:
 
 
 def _tokens_per_s(snapshot: Snapshot, answers: Answers, limit: int, config: SlotConfig) -> float:
-    """How fast prompts with an empty cache can be computed while the answers keep their SLOs."""
+    """How fast prompts can be computed while the running requests keep their SLOs.
+
+    In tokens of work (:func:`scheduler.slots.prompts.work_of`). Attention within the chunk counts
+    here and there: a margin of 6 % with chunks of 1,000 tokens on an H100. Without it fewer SLOs
+    are attained in deep overload.
+    """
     decodes, context = answers.decodes, answers.context_tokens
     tokens = snapshot.latency.largest_prefill(
         answers.bound_s / config.chunk_margin,

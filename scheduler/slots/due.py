@@ -21,11 +21,11 @@ def by_due(
 
     They stand by deadline; as often as somebody would be late, whoever has most work of those
     before it is given up (Moore 1968: with one capacity for all the fewest are late so). Of
-    requests to come with fewer tokens than somebody has left, a ``share`` will be served before it,
-    and leave it less of ``tokens_per_s``. The others, who have no deadline (``slack_s`` inf) or
-    missed it, follow: first those that have begun, the one with the least work foremost, then as
-    they stood. The first ``stays`` of ``order`` stay in front of all. Cost: 2 us, and a pass for
-    each given up.
+    requests to come with fewer tokens than somebody has left, the fraction ``share`` is served
+    before it and takes its tokens from the ``tokens_per_s``. The others, who have no deadline
+    (``slack_s`` inf) or missed it, follow: first those that have begun, the one with the least
+    work foremost, then as they stood. The first ``stays`` of ``order`` stay in front of all.
+    Cost: 2 us, and a pass for each given up.
     """
     found, kept = _by_due(order, prompts, newcomers, stays, tokens_per_s, share)
     return found, int(kept)
@@ -38,21 +38,21 @@ def _by_due(order, prompts, newcomers, stays, tokens_per_s, share):  # type: ign
     found = np.empty(n, np.int64)
     found[:stays] = order[:stays]
     count = stays
-    tokens = 0.0
+    total = 0.0
     others = order[stays:]
     for i in others[np.argsort(slack_s[others], kind="mergesort")]:
         if slack_s[i] < 0.0 or slack_s[i] == np.inf:
             continue
         found[count] = i
         count += 1
-        tokens += work[i]
+        total += work[i]
         room = slack_s[i] * left_over(prompts.left[i], newcomers, tokens_per_s, share)
-        while tokens > room and found[count - 1] == i:
+        while total > room and found[count - 1] == i:
             most = stays
             for k in range(stays, count):
                 if work[found[k]] > work[found[most]]:
                     most = k
-            tokens -= work[found[most]]
+            total -= work[found[most]]
             found[most : count - 1] = found[most + 1 : count]
             count -= 1
     kept = count

@@ -66,7 +66,7 @@ def _sorted(values: Floats) -> tuple[Floats, Floats]:
 def left_over(left, newcomers, tokens_per_s, share):  # type: ignore[no-untyped-def]
     """Tokens per second for those at hand, when newcomers with less than ``left`` had theirs.
 
-    Such a ``share`` of these will be served first; the others come too late for that.
+    The fraction ``share`` of these is served first; the others come too late for that.
     """
     count = len(newcomers.tokens)
     if count == 0:

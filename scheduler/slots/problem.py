@@ -76,11 +76,6 @@ class SlotProblem:
         """Mean time a candidate would hold a slot."""
         return float(self.atoms.mean()) * self.token_s if len(self) else self.token_s
 
-    @property
-    def space(self) -> Floats:
-        """float64[n]: the share of the engine's places or memory that each takes."""
-        return np.maximum(self.facts[:, Fact.KV_TOKENS] / self.kv_tokens, 1.0 / self.places)
-
     @classmethod
     def of(cls, snapshot: Snapshot, config: SlotConfig) -> "SlotProblem":
         """Read a snapshot. Cost: about 40 us with 150 waiting, compiled."""

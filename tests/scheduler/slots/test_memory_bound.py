@@ -84,6 +84,6 @@ def test_the_largest_prompt_does_not_starve_behind_those_that_fit():
     found = outcomes(slotwise(), [small[0], large, *small[1:]])
     served = next(each for each in found if each.request.request_id == "large")
     last_s = max(each.request.arrival_s for each in found)
-    # Once overdue it waits for those that run, and its prefill has one step of eight.
+    # Once overdue it waits for those that run, and its prefill has its share of the steps.
     assert served.ttft_s <= 3.0 * OVERDUE_S
     assert last_s > 3.0 * OVERDUE_S
