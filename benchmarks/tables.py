@@ -39,6 +39,7 @@ TABLES = (
     Table("README.md", "published", "results/published.json", published_table.readme_table),
     Table("docs/benchmarks.md", "published", "results/published.json", published_table.docs_table),
     Table("docs/benchmarks.md", "memory", "results/memory-sweep.json", memory_table.docs_table),
+    Table("docs/benchmarks.md", "long", "results/long-prompts.json", memory_table.docs_table),
     Table("docs/benchmarks.md", "weights", "weights.json", weights_table.docs_table),
     Table("docs/benchmarks.md", "wave", "results/published.json", published_table.wave_table),
 )

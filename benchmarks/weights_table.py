@@ -35,4 +35,6 @@ def _seeds(row: Row) -> str:
     seeds = row["seeds"]
     if seeds is None:
         return "-"
-    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
