@@ -15,7 +15,7 @@ from scheduler.slo import Slo, SloClass
 from serving.bench.config import BenchConfig
 from serving.bench.forecast import Forecast, forecasts
 from serving.bench.workload import bench_requests
-from serving.predictors import PACKAGED, find_predictor
+from serving.predictors import find_predictor
 from serving.train import token_counter
 from training.tokens import TokenCounter
 from training.workload import WorkloadRequest
@@ -51,7 +51,7 @@ class FleetWorkload:
     @classmethod
     def packaged(cls) -> "FleetWorkload":
         """By the model's tokens and the packaged predictor."""
-        return cls(token_counter(MODEL), find_predictor(PACKAGED))
+        return cls(token_counter(MODEL), find_predictor("packaged"))
 
     def requests(self, count: int, rate: float, seed: int) -> list[FleetRequest]:
         """So many, ``rate`` a second."""

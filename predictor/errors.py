@@ -4,7 +4,7 @@ SlotwiseError
 ├── InputError              a file, flag or value from outside is wrong
 │   ├── DatasetError        a workload or label file is missing or malformed
 │   ├── ConfigError         an SLO or settings file is wrong
-│   ├── UnknownPolicyError  no policy has this name
+│   ├── UnknownPolicyError  no policy has this name, or the class so named is no policy
 │   └── ModelError          a model folder or package cannot be used
 ├── TrainingError           a training run went wrong and was given up
 ├── RegistryError           the store of trained predictors cannot be used, or lacks a version
@@ -36,7 +36,7 @@ class ConfigError(InputError):
 
 
 class UnknownPolicyError(InputError):
-    """No policy has this name."""
+    """No policy has this name, or the class so named is no policy."""
 
 
 class ModelError(InputError):

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import as_file, files
 from pathlib import Path
 
 from predictor.errors import ArtifactError, RegistryError
 from predictor.protocol import LengthPredictor
+from predictor.source import PACKAGED, packaged_folder
 
-PACKAGED = "packaged"
 # What a setting says where no predictor is wanted.
 NO_PREDICTOR = "none"
 
@@ -24,7 +23,7 @@ def predictor_folder(name: str) -> Iterator[Path]:
     if Path(name).is_dir():
         yield Path(name)
     elif name == PACKAGED:
-        with as_file(files("predictor") / PACKAGED) as folder:
+        with packaged_folder() as folder:
             yield folder
     elif name.isidentifier() or name.isdecimal():
         with _registered(name) as folder:
