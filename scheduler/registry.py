@@ -7,6 +7,7 @@ from functools import partial
 from math import inf
 
 from predictor.errors import UnknownPolicyError
+from scheduler import own_policy
 from scheduler.annealing import AnnealConfig
 from scheduler.parts import base_of, split_limit
 from scheduler.policies import ordered
@@ -59,7 +60,8 @@ _SEARCH_SHARE = 0.4
 class PolicyName:
     """A name as users write it: ``base`` is the policy; an ``oracle`` is told true lengths.
 
-    ``base`` may name parts and a step limit: ``slidingserve[chunker+sorter]@256``.
+    ``base`` may name parts and a step limit: ``slidingserve[chunker+sorter]@256``. It may also be
+    a class of the user's, ``MODULE:CLASS``.
     """
 
     full: str
@@ -71,13 +73,23 @@ class PolicyName:
         """The policy without its step limit."""
         return split_limit(self.base)[0]
 
+    @property
+    def own(self) -> bool:
+        """Whether building it imports a module that the name chooses."""
+        return own_policy.names_class(self.rule)
+
     @classmethod
     def parse(cls, name: str) -> "PolicyName":
-        """Split off ``-oracle`` and check the base; raises :class:`UnknownPolicyError`."""
+        """Split off ``-oracle`` and check the base; raises :class:`UnknownPolicyError`.
+
+        Imports nothing: of a user's own class the form of the name is checked alone.
+        """
         oracle = name.endswith(ORACLE_SUFFIX)
         base = name.removesuffix(ORACLE_SUFFIX)
         rule, _ = split_limit(base)
-        if base_of(rule) in _PARTED:
+        if own_policy.names_class(rule):
+            own_policy.check_form(rule)
+        elif base_of(rule) in _PARTED:
             _PARTED[base_of(rule)](rule)
         elif rule not in _FACTORIES:
             near = difflib.get_close_matches(rule, policy_names(), n=1)
@@ -85,7 +97,7 @@ class PolicyName:
             raise UnknownPolicyError(
                 f"unknown policy {name!r}: {hint} Known: {', '.join(policy_names())}; "
                 f"the suffix {ORACLE_SUFFIX} gives a policy the true lengths, @256 after a name "
-                "limits its steps to so many tokens"
+                "limits its steps to so many tokens; MODULE:CLASS is a policy of your own"
             )
         return cls(full=name, base=base, oracle=oracle)
 
@@ -103,6 +115,17 @@ def policy_names() -> tuple[str, ...]:
     return (*_FACTORIES, *_PARTED)
 
 
+def check_policy(name: str) -> PolicyName:
+    """Parse, and import a user's own class; raises :class:`UnknownPolicyError`.
+
+    For names from whoever runs the program, never for names that a client sends.
+    """
+    parsed = PolicyName.parse(name)
+    if parsed.own:
+        own_policy.build(parsed.rule)
+    return parsed
+
+
 def create_policy(
     name: str, *, repeatable: bool = False, time_box_s: float = 0.010, silence_s: float = SILENCE_S
 ) -> Policy:
@@ -110,7 +133,7 @@ def create_policy(
 
     ``time_box_s`` is the driver's, and searches end well within it; ``repeatable``: they end after
     a fixed number of moves instead. ``silence_s``: how long a stream that has begun may be silent,
-    to policies that know such a bound.
+    to policies that know such a bound. A user's own class is imported, and built without any.
     """
     rule, tokens = split_limit(PolicyName.parse(name).base)
     most_s = inf if repeatable else _SEARCH_SHARE * time_box_s
@@ -122,6 +145,8 @@ def _create(
     rule: str, tokens: int | None, *, repeatable: bool, most_s: float, silence_s: float
 ) -> Policy:
     """The policy without its limit of ``tokens``, which is the chunk of those with a fixed one."""
+    if own_policy.names_class(rule):
+        return own_policy.build(rule)
     if base_of(rule) == SlidingParts.base:
         config = SlidingConfig() if tokens is None else SlidingConfig(fixed_tokens=tokens)
         return SlidingServePolicy(config, parts=SlidingParts.parse(rule))

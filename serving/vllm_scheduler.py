@@ -26,6 +26,7 @@ from scheduler.tracker import Arrival
 from scheduler.warmup import warm_up, warm_up_placement
 from serving.digest_writer import DigestWriter
 from serving.line_log import LineLog
+from serving.policy_folder import make_importable
 from serving.priors import ClassPriors
 from serving.settings import load as load_settings
 from serving.shadowlog import ShadowDecision
@@ -79,6 +80,7 @@ class SlotwiseScheduler(TimedScheduler):
         self._stuck = False
         self._restricted = False
         self._out: list[Request] = []
+        make_importable(self.settings.policy_folder)
         warm_up(self.settings.policy)
         self.driver = Driver(
             policy=create_policy(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from predictor.errors import InputError
-from scheduler.registry import PolicyName
+from scheduler.registry import PolicyName, check_policy
 from training.collected.known import known_models
 
 Lengths = Literal["recorded", "natural"]
@@ -53,7 +53,7 @@ class BenchConfig:
     output: Path = Path("build/bench/result.json")
 
     def __post_init__(self) -> None:
-        names = [PolicyName.parse(name) for name in self.policies]
+        names = [check_policy(name) for name in self.policies]
         if self.load is not None and not 0.0 < self.load < inf:
             raise InputError(
                 f"load {self.load}: give a multiple of what the engine carries, such as 1.3"

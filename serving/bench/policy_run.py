@@ -18,6 +18,7 @@ from serving.bench.replay import Replay, ReplayEvent, ReplayRequest
 from serving.bench.speed import EngineSpeed
 from serving.engine.config import EngineConfig, free_port
 from serving.engine.process import EngineProcess
+from serving.policy_folder import own_folder
 
 _STOCK_CLASS = "serving.vllm_timed.TimedScheduler"
 _OUR_CLASS = "serving.vllm_scheduler.SlotwiseScheduler"
@@ -104,6 +105,7 @@ class PolicyTurn:
     def _engine_config(self) -> EngineConfig:
         stock = self.policy.base in STOCK
         env = {
+            **_folder_variable(self.policy.base),
             "SLOTWISE_POLICY": self.policy.base,
             "SLOTWISE_STEP_LOG": str(self._step_log.resolve()),
             "SLOTWISE_REPLAY_LENGTHS": "true",
@@ -154,6 +156,12 @@ class PolicyTurn:
             on_event=on_event,
             engine_death=engine.death,
         )
+
+
+def _folder_variable(policy: str) -> dict[str, str]:
+    """Where the engine finds a policy of the user's: its own path begins elsewhere."""
+    folder = own_folder(policy)
+    return {} if folder is None else {"SLOTWISE_POLICY_FOLDER": str(folder)}
 
 
 def _others_since(began: CpuTimes | None, engine: EngineProcess) -> float | None:

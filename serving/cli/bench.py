@@ -7,8 +7,12 @@ import typer
 from rich.console import Console
 
 from serving.bench.config import DEFAULT_RATE, BenchConfig, Lengths
+from serving.policy_folder import make_importable, own_folder
 
-_POLICIES = "Comma-separated policies; the suffix -oracle gives one the true lengths."
+_POLICIES = (
+    "Comma-separated policies, or your own as MODULE:CLASS; the suffix -oracle gives one the true "
+    "lengths."
+)
 _MODEL = "Known name, local folder or hub id."
 _RATE = "Requests per second; inf sends all at once. Default: 1.6."
 _LOAD = (
@@ -61,8 +65,10 @@ def bench(
         raise typer.BadParameter("give recorded or natural", param_hint="--lengths")
     if request_rate is not None and load is not None:
         raise typer.BadParameter("give --request-rate or --load, not both", param_hint="--load")
+    names = tuple(name.strip() for name in policies.split(",") if name.strip())
+    make_importable(own_folder(*names))
     config = BenchConfig(
-        policies=tuple(name.strip() for name in policies.split(",") if name.strip()),
+        policies=names,
         model=model,
         num_prompts=num_prompts,
         request_rate=DEFAULT_RATE if request_rate is None else request_rate,

@@ -30,12 +30,15 @@ def show(config: File = None) -> None:
 @app.command()
 def check(config: File = None) -> None:
     """Read the settings and every file they name; exit with 1 and one message if one is wrong."""
-    from scheduler.registry import PolicyName  # noqa: PLC0415
+    from scheduler.registry import check_policy  # noqa: PLC0415
+    from serving.policy_folder import make_importable, own_folder  # noqa: PLC0415
     from serving.settings import load  # noqa: PLC0415
     from serving.slo_config import load as load_slo_config  # noqa: PLC0415
 
     loaded = load(config)
-    PolicyName.parse(loaded.settings.policy)
+    policy = loaded.settings.policy
+    make_importable(loaded.settings.policy_folder or own_folder(policy))
+    check_policy(policy)
     classes = load_slo_config(loaded.settings.slo_config).classes
     changed = sum(source != "default" for source in loaded.sources.values())
     typer.echo(f"good: {changed} settings differ from the defaults; classes {', '.join(classes)}")

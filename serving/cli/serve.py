@@ -16,6 +16,7 @@ _PREDICTOR = (
     "Folder of a trained predictor, packaged (the default), champion, candidate, a version number, "
     "or none: class priors answer."
 )
+_POLICY = "Scheduling policy, or your own as MODULE:CLASS, found from the current folder too."
 _SLOS = "File with the SLO classes; read anew when it changes."
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -26,7 +27,7 @@ def serve(
     model: Annotated[str, typer.Argument(help=_MODEL)],
     config: Annotated[Path | None, typer.Option("--slotwise-config", help=_CONFIG)] = None,
     mode: Annotated[str | None, typer.Option(help=_MODE)] = None,
-    policy: Annotated[str | None, typer.Option(help="Scheduling policy.")] = None,
+    policy: Annotated[str | None, typer.Option(help=_POLICY)] = None,
     predictor: Annotated[str | None, typer.Option(help=_PREDICTOR)] = None,
     slo_config: Annotated[Path | None, typer.Option(help=_SLOS)] = None,
 ) -> None:
@@ -34,6 +35,7 @@ def serve(
     from predictor.errors import ConfigError  # noqa: PLC0415
     from serving.models import resolve  # noqa: PLC0415
     from serving.models.hub import check_fetchable  # noqa: PLC0415
+    from serving.policy_folder import own_folder  # noqa: PLC0415
     from serving.serve import launch  # noqa: PLC0415
     from serving.settings import load  # noqa: PLC0415
 
@@ -47,6 +49,9 @@ def serve(
         predictor = str(Path(predictor).resolve())
     flags = {"mode": mode, "policy": policy, "predictor": predictor, "slo_config": slo_config}
     settings = load(config, flags).settings
+    if settings.policy_folder is None:
+        flags["policy_folder"] = own_folder(settings.policy)
+        settings = load(config, flags).settings
     _check(settings)
     told = {f"SLOTWISE_{name.upper()}": _absolute(v) for name, v in flags.items() if v is not None}
     if config is not None:
@@ -63,8 +68,9 @@ def serve(
 def _check(settings: "Settings") -> None:
     """Raise now for what would otherwise end vLLM half a minute into its start."""
     from predictor.errors import ModelError  # noqa: PLC0415
-    from scheduler.registry import PolicyName  # noqa: PLC0415
+    from scheduler.registry import check_policy  # noqa: PLC0415
     from serving import vllm_releases  # noqa: PLC0415
+    from serving.policy_folder import make_importable  # noqa: PLC0415
     from serving.predictors import NO_PREDICTOR, find_predictor  # noqa: PLC0415
     from serving.slo_config import load  # noqa: PLC0415
 
@@ -72,7 +78,8 @@ def _check(settings: "Settings") -> None:
     if settings.mode == "off":
         return
     vllm_releases.check(release)
-    PolicyName.parse(settings.policy)
+    make_importable(settings.policy_folder)
+    check_policy(settings.policy)
     load(settings.slo_config)
     if settings.predictor != NO_PREDICTOR:
         find_predictor(settings.predictor)

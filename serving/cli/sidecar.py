@@ -11,6 +11,7 @@ _PREDICTOR = (
     "or none: class priors answer."
 )
 _ROOT_PATH = "Path under which a proxy shows the sidecar, e.g. /slotwise."
+_POLICY = "Scheduling policy, or your own as MODULE:CLASS, found from the current folder too."
 _SLOS = "File with the SLO classes; read anew when it changes."
 _DATABASE = "sqlite:///FILE or postgresql://..., better given in SLOTWISE_DATABASE_URL."
 
@@ -24,13 +25,14 @@ def sidecar(
     predictor_workers: Annotated[
         int | None, typer.Option(help="Predictor processes; default: 1.")
     ] = None,
-    policy: Annotated[str | None, typer.Option(help="Scheduling policy.")] = None,
+    policy: Annotated[str | None, typer.Option(help=_POLICY)] = None,
     slo_config: Annotated[Path | None, typer.Option(help=_SLOS)] = None,
     database_url: Annotated[str | None, typer.Option(help=_DATABASE)] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Serve predictions, decisions and a page about them; settings: `slotwise config show`."""
     from predictor.errors import ModelError  # noqa: PLC0415
+    from serving.policy_folder import make_importable, own_folder  # noqa: PLC0415
     from serving.predictors import check_source  # noqa: PLC0415
     from serving.settings import load  # noqa: PLC0415
 
@@ -46,6 +48,7 @@ def sidecar(
         "log_level": log_level,
     }
     settings = load(config, flags).settings
+    make_importable(settings.policy_folder or own_folder(settings.policy))
     check_source(settings.predictor)
     try:
         from serving.sidecar.run import run  # noqa: PLC0415 - an optional extra

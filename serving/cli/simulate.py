@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-_POLICIES = "Comma-separated policies; the suffix -oracle gives one the true lengths."
+_POLICIES = (
+    "Comma-separated policies, or your own as MODULE:CLASS; the suffix -oracle gives one the true "
+    "lengths."
+)
 _TRACE = (
     "CSV or JSON lines (or .gz) with columns t_s,input_tokens,output_tokens, or as Azure, "
     "BurstGPT, Mooncake, Bailian or Vidur name them; or CLASS=FILE; may be given several times."
@@ -170,7 +173,12 @@ def profile(
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """The policies; those of the user's are imported from the current folder as well."""
+    from serving.policy_folder import make_importable, own_folder  # noqa: PLC0415 - heavy
+
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    make_importable(own_folder(*names))
+    return names
 
 
 def _instances(texts: list[str]) -> tuple[str, ...]:

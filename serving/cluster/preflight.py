@@ -1,12 +1,13 @@
 """What would end a start minutes later, looked at before anything is started."""
 
 from predictor.errors import ConfigError
-from scheduler.registry import PolicyName
+from scheduler.registry import check_policy
 from serving import vllm_releases
 from serving.cluster.config import ClusterConfig
 from serving.config_file import nearest
 from serving.models import resolve
 from serving.observations.store import ObservationStore
+from serving.policy_folder import make_importable
 from serving.predictors import NO_PREDICTOR, find_predictor
 from serving.settings import Settings
 from serving.settings import load as load_settings
@@ -28,7 +29,8 @@ def check(config: ClusterConfig) -> None:
     settings = load_settings(flags=config.settings).settings
     if settings.mode == "off":
         raise ConfigError("mode off: a fleet without Slotwise is `serve run` of Ray's own LLM app")
-    PolicyName.parse(settings.policy)
+    make_importable(settings.policy_folder)
+    check_policy(settings.policy)
     load_slo_config(settings.slo_config)
     if settings.predictor != NO_PREDICTOR:
         find_predictor(settings.predictor)

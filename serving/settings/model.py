@@ -42,7 +42,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SLOTWISE_", extra="forbid", frozen=True)
 
     # Scheduling
-    policy: str = Field(default="slotwise", description="scheduling policy")
+    policy: str = Field(
+        default="slotwise", description="scheduling policy, or your own as MODULE:CLASS"
+    )
+    policy_folder: Path | None = Field(
+        default=None,
+        description="folder that a policy MODULE:CLASS is imported from, after all installed "
+        "packages; default in commands: the current one",
+    )
     mode: Mode = Field(
         default="active",
         description="active; shadow decides and records, and serves in arrival order; off",

@@ -6,11 +6,12 @@ import time
 from dataclasses import dataclass
 
 from predictor.errors import StoreError
-from scheduler.registry import PolicyName
+from scheduler.registry import PolicyName, check_policy
 from serving.foundation import Foundation
 from serving.metrics import Metrics
 from serving.observations.store import ObservationStore
 from serving.observations.writer import ObservationWriter
+from serving.policy_folder import make_importable
 from serving.prediction.service import PredictionService
 from serving.priors import ClassPriors
 from serving.settings import Settings
@@ -44,7 +45,8 @@ class Services:
     @classmethod
     def of(cls, settings: Settings) -> "Services":
         """Put together; raises ``ConfigError`` and ``UnknownPolicyError``. Nothing runs yet."""
-        PolicyName.parse(settings.policy)
+        make_importable(settings.policy_folder)
+        check_policy(settings.policy)
         base, live = Foundation.of(settings), LiveState()
         return cls(
             settings=settings,

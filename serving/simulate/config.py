@@ -5,7 +5,7 @@ from math import inf
 from pathlib import Path
 
 from predictor.errors import InputError
-from scheduler.registry import PolicyName
+from scheduler.registry import check_policy
 from scheduler.simulator.placement import Placement, PlacementSettings, create_placement
 from serving.simulate.forecast import ForecastKind
 from serving.simulate.published import published_names
@@ -47,7 +47,7 @@ class SimConfig:
 
     def __post_init__(self) -> None:
         for name in self.policies:
-            PolicyName.parse(name)
+            check_policy(name)
         if not self.policies or len(set(self.policies)) < len(self.policies):
             raise InputError(
                 f"policies {','.join(self.policies) or 'none'}: name at least one, each once"

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import orjson
 
+from predictor.errors import UnknownPolicyError
 from scheduler.parts import base_of, split_limit
 from scheduler.registry import PolicyName
 from serving.sidecar.errors import BusyError
@@ -44,9 +45,17 @@ class DecisionWorker:
         self._pending = 0
 
     async def decide(self, asked: ScheduleIn) -> Decided:
-        """Raises ``BusyError`` where there is no decision in time, and what ``Decider`` raises."""
+        """Raises ``BusyError`` where there is no decision in time, and what ``Decider`` raises.
+
+        ``UnknownPolicyError`` for a class that a client names: it would be imported here.
+        """
         policy = asked.policy or self._decider.policy
         name = PolicyName.parse(policy)
+        if name.own and policy != self._decider.policy:
+            raise UnknownPolicyError(
+                "policy: a request may name a built-in policy alone; MODULE:CLASS is for whoever "
+                "runs this server, as --policy or SLOTWISE_POLICY"
+            )
         if self._pending >= _MOST_PENDING:
             raise BusyError(f"{self._pending} decisions wait already; try again")
         self._pending += 1

@@ -1,6 +1,7 @@
 """``slotwise serve`` says what is wrong before vLLM starts, and hands the rest to it."""
 
 import os
+import sys
 
 import pytest
 
@@ -56,11 +57,24 @@ def test_flags_of_ours_go_by_environment_and_others_to_vllm(serve, tmp_path):
     assert environment["SLOTWISE_SLO_CONFIG"] == str(slos)
 
 
+def test_an_engine_is_told_where_a_policy_of_ones_own_lies(serve, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "served_policy.py").write_text(
+        "from scheduler.policies.qoserve import QoServePolicy as Served"
+    )
+    _, environment = serve("--policy", "served_policy:Served")
+    assert environment["SLOTWISE_POLICY"] == "served_policy:Served"
+    assert environment["SLOTWISE_POLICY_FOLDER"] == str(tmp_path)
+    assert "SLOTWISE_POLICY_FOLDER" not in serve("--policy", "edf")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--mode", "sometimes"), "mode"),
         (("--policy", "slotwize"), "slotwize"),
+        (("--policy", "no_such_module:A"), "there is no module 'no_such_module'"),
         (("--slo-config", "/no/such/file"), "/no/such/file"),
         (("--predictor", "./nope"), "no such folder"),
         (("--scheduler-cls", "a.B"), "--scheduler-cls"),
