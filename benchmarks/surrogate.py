@@ -130,7 +130,7 @@ def planned_values(family: Family, requests: list[SimRequest], orders: Ints) -> 
     problem = SlotProblem.of(snapshot, config)
     terms = Terms.of(problem, config, no_demand())
     table = Timetable.of(problem, terms)
-    free, turns = np.empty(len(table.cell_of), dtype=np.int64), np.empty_like(orders[0])
+    free, turns = np.empty((2, len(table.cell_of))), np.empty_like(orders[0])
     values = [walk(order, table, terms, free, turns)[0] for order in orders]
     return np.array(values), terms
 

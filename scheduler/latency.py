@@ -14,10 +14,10 @@ from math import inf, isfinite
 from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from predictor.errors import InputError
+from scheduler.compiled import compiled
 
 Floats = NDArray[np.float64]
 Coefficients = tuple[float, float, float, float, float, float, float, float]
@@ -144,8 +144,7 @@ class StepLatency:
 
     def seconds_of(self, works: Floats) -> Floats:
         """Seconds of many steps: float64[n] for float64[n, 7], columns as in StepWork."""
-        seconds: Floats = _seconds_of(self.table, np.ascontiguousarray(works, dtype=np.float64))
-        return seconds
+        return _seconds_of(self.table, np.ascontiguousarray(works, dtype=np.float64))
 
     @overload
     def prefill_s(self, count: float, mean_tokens: float, cached: float = 0.0) -> float: ...
@@ -234,15 +233,13 @@ class StepLatency:
         The inverse of :meth:`step_s` for one prompt, exact to the token; 0 if not even one token
         fits (or the decodes alone do not). Numbers only. Cost: a compiled search, about 1 us.
         """
-        return int(
-            _largest(
-                self.table,
-                float(bound_s),
-                float(decodes),
-                float(context_tokens),
-                int(at_most),
-                float(cached),
-            )
+        return _largest(
+            self.table,
+            float(bound_s),
+            float(decodes),
+            float(context_tokens),
+            int(at_most),
+            float(cached),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -284,32 +281,34 @@ def _prefill_part(c: Coefficients, count: Any, tokens: Any, cached: Any) -> Any:
     return count * each + c[6] * tokens
 
 
-@njit(cache=True)
-def work_seconds(  # type: ignore[no-untyped-def]
-    table, products, squares, prefill_cached, decodes, decode_cached, tokens, longest
-):
+@compiled
+def work_seconds(table: Floats, work: StepWork) -> float:
     """:meth:`StepLatency.seconds` for compiled code; ``table`` is its ``table``. 3 ns."""
-    if tokens > 0:
-        c = table[_MIXED] if decodes > 0 else table[_PREFILL]
-    elif decodes > 0:
+    if work.prefill_tokens > 0:
+        c = table[_MIXED] if work.decodes > 0 else table[_PREFILL]
+    elif work.decodes > 0:
         c = table[_DECODE]
     else:
         return 0.0
-    seconds = c[7] + c[0] * products + c[1] * squares + c[2] * prefill_cached
-    return seconds + c[3] * decodes + c[4] * decode_cached + c[5] * tokens + c[6] * longest
+    seconds = c[7] + c[0] * work.products + c[1] * work.squares + c[2] * work.prefill_cached
+    seconds += c[3] * work.decodes
+    seconds += c[4] * work.decode_cached
+    return float(seconds + c[5] * work.prefill_tokens + c[6] * work.longest)
 
 
-@njit(cache=True)
-def _seconds_of(table, works):  # type: ignore[no-untyped-def]
+@compiled
+def _seconds_of(table: Floats, works: Floats) -> Floats:
     seconds = np.empty(len(works))
     for i in range(len(works)):
         w = works[i]
-        seconds[i] = work_seconds(table, w[0], w[1], w[2], w[3], w[4], w[5], w[6])
+        seconds[i] = work_seconds(table, StepWork(w[0], w[1], w[2], w[3], w[4], w[5], w[6]))
     return seconds
 
 
-@njit(cache=True)
-def _largest(table, bound_s, decodes, context, at_most, cached):  # type: ignore[no-untyped-def]
+@compiled
+def _largest(
+    table: Floats, bound_s: float, decodes: float, context: float, at_most: int, cached: float
+) -> int:
     """Bisection: the model rises with the chunk, since no coefficient is below zero."""
     if bound_s == inf:
         return max(at_most, 0)
@@ -317,10 +316,8 @@ def _largest(table, bound_s, decodes, context, at_most, cached):  # type: ignore
     while low < high:
         chunk = (low + high + 1) // 2
         tokens = float(chunk)
-        seconds = work_seconds(
-            table, tokens * cached, tokens * tokens, cached, decodes, context, tokens, tokens
-        )
-        if seconds <= bound_s:
+        work = StepWork(tokens * cached, tokens * tokens, cached, decodes, context, tokens, tokens)
+        if work_seconds(table, work) <= bound_s:
             low = chunk
         else:
             high = chunk - 1

@@ -5,9 +5,9 @@ from math import isfinite
 from typing import Any, Self
 
 import numpy as np
-from numba import njit
 from scipy.optimize import nnls
 
+from scheduler.compiled import compiled
 from scheduler.latency import (
     Coefficients,
     Floats,
@@ -216,8 +216,16 @@ def _kinds(rows: Floats) -> Floats:
     return np.where(rows[:, _TOKENS] > 0, with_decodes, _DECODE).astype(np.float64)
 
 
-@njit(cache=True)
-def _stream(rows, table, grams, drift, huber, drift_steps, half_life_steps):  # type: ignore[no-untyped-def]
+@compiled
+def _stream(
+    rows: Floats,
+    table: Floats,
+    grams: Floats,
+    drift: Floats,
+    huber: float,
+    drift_steps: int,
+    half_life_steps: float,
+) -> None:
     """Add rows, float64[n, 9], to the Gram matrices with the weights of :class:`FitConfig`."""
     width = rows.shape[1]
     for row in rows:
@@ -225,10 +233,8 @@ def _stream(rows, table, grams, drift, huber, drift_steps, half_life_steps):  # 
         if row[_TOKENS] > 0:
             kind = _MIXED if row[_DECODES] > 0 else _PREFILL
         step_s = row[width - 1]
-        expected = max(
-            work_seconds(table, row[0], row[1], row[2], row[3], row[4], row[5], row[6]),
-            0.1 * step_s,
-        )
+        work = StepWork(row[0], row[1], row[2], row[3], row[4], row[5], row[6])
+        expected = max(work_seconds(table, work), 0.1 * step_s)
         off = step_s / expected - 1
         clipped = 1.0 if off > huber else (-1.0 if off < -huber else 0.0)
         drift[kind] += (clipped - drift[kind]) / drift_steps

@@ -1,9 +1,9 @@
 """Remaining lengths of many requests at once, straight from the snapshot's tables."""
 
 import numpy as np
-from numba import njit
 
-from scheduler.snapshot import Floats, LengthTable, RequestTable
+from scheduler.compiled import compiled
+from scheduler.snapshot import Floats, Ints, LengthTable, RequestTable
 
 _FOR_A_MEAN = 32
 
@@ -13,8 +13,7 @@ def expected_remaining(table: RequestTable, lengths: LengthTable) -> Floats:
 
     Cost: 0.2 us each.
     """
-    found: Floats = _means(table.handle, table.generated, lengths.edges, lengths.cdf)
-    return found
+    return _means(table.handle, table.generated, lengths.edges, lengths.cdf)
 
 
 def remaining_atoms(table: RequestTable, lengths: LengthTable, count: int) -> Floats:
@@ -29,8 +28,8 @@ def remaining_atoms(table: RequestTable, lengths: LengthTable, count: int) -> Fl
     return out
 
 
-@njit(cache=True)
-def _means(handles, generated, edges, cdf):  # type: ignore[no-untyped-def]
+@compiled
+def _means(handles: Ints, generated: Floats, edges: Floats, cdf: Floats) -> Floats:
     means, atoms = np.empty(len(handles)), np.empty(_FOR_A_MEAN)
     for row in range(len(handles)):
         handle = int(handles[row])
@@ -39,16 +38,20 @@ def _means(handles, generated, edges, cdf):  # type: ignore[no-untyped-def]
     return means
 
 
-@njit(cache=True)
-def fill_atoms(handles, generated, edges, cdf, out):  # type: ignore[no-untyped-def]
+@compiled
+def fill_atoms(
+    handles: Ints | Floats, generated: Floats, edges: Floats, cdf: Floats, out: Floats
+) -> None:
     """Fill ``out`` as :func:`remaining_atoms` describes. Cost: 0.4 us per request."""
     for row in range(handles.shape[0]):
         handle = int(handles[row])
         _fill_row(generated[row], edges[handle], cdf[handle], out[row])
 
 
-@njit(cache=True)
-def fill_known_atoms(handles, generated, lengths, out):  # type: ignore[no-untyped-def]
+@compiled
+def fill_known_atoms(
+    handles: Floats, generated: Floats, lengths: tuple[Floats, Floats, Floats], out: Floats
+) -> None:
     """The same for ``ATOMS`` atoms; those of a request with no token yet are at hand already.
 
     ``lengths`` are the arrays of a :class:`LengthTable`. Cost: 20 ns for such a request.
@@ -62,8 +65,8 @@ def fill_known_atoms(handles, generated, lengths, out):  # type: ignore[no-untyp
             _fill_row(generated[row], edges[handle], cdf[handle], out[row])
 
 
-@njit(cache=True)
-def _fill_row(k, edge, cum, out):  # type: ignore[no-untyped-def]
+@compiled
+def _fill_row(k: float, edge: Floats, cum: Floats, out: Floats) -> None:
     """The atoms of one request after ``k`` tokens."""
     count = out.shape[0]
     bins = edge.shape[0] - 1

@@ -1,12 +1,11 @@
 """Who waits for what no order and no size of steps could give any more."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scheduler.snapshot import Snapshot
+from scheduler.snapshot import Bools, Snapshot
 
 
-def past_saving(snapshot: Snapshot, *, may_be_cached: bool) -> NDArray[np.bool_]:
+def past_saving(snapshot: Snapshot, *, may_be_cached: bool) -> Bools:
     """bool[n] of the waiting without a token yet: the promise is lost even if served alone, now.
 
     The whole machine computes its prompt in one step and then decodes nothing else; of the forecast

@@ -1,15 +1,14 @@
 """Where a running request stands: at its prompt, or at its answer; compiled."""
 
-from numba import njit
-
+from scheduler.compiled import compiled
 from scheduler.snapshot import Column, Floats
 
 _PREFILL_LEFT = int(Column.PREFILL_LEFT)
 _GENERATED, _PREEMPTIONS = int(Column.GENERATED), int(Column.PREEMPTIONS)
 
 
-@njit(cache=True)
-def is_prefilling(request):  # type: ignore[no-untyped-def]
+@compiled
+def is_prefilling(request: Floats) -> bool:
     """Whether one that runs (its column of a request table) has a prompt to compute yet.
 
     Who put out tokens and was never preempted has not: of a cached prefix the engine computes
@@ -21,11 +20,11 @@ def is_prefilling(request):  # type: ignore[no-untyped-def]
 
 def count_decodes(running: Floats) -> int:
     """How many of the running, float64[len(Column), n], have no prompt to compute."""
-    return int(_count_decodes(running))
+    return _count_decodes(running)
 
 
-@njit(cache=True)
-def _count_decodes(running):  # type: ignore[no-untyped-def]
+@compiled
+def _count_decodes(running: Floats) -> int:
     decodes = 0
     for i in range(running.shape[1]):
         decodes += not is_prefilling(running[:, i])

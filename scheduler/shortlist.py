@@ -6,13 +6,15 @@ for the orders that policies follow.
 """
 
 from enum import IntEnum
+from typing import NamedTuple, Self
 
 import numpy as np
-from numba import njit
 
-from scheduler.latency import StepLatency, work_seconds
+from scheduler.compiled import compiled
+from scheduler.latency import StepLatency, StepWork, work_seconds
 from scheduler.snapshot import Column, Floats, Ints
 from scheduler.tracker import Tracker
+from scheduler.waiting import Marks
 
 _ARRIVAL_S, _PROMPT_TOKENS = int(Column.ARRIVAL_S), int(Column.PROMPT_TOKENS)
 _PREFILL_LEFT, _GENERATED = int(Column.PREFILL_LEFT), int(Column.GENERATED)
@@ -70,16 +72,7 @@ class Shortlist:
         if advance:
             self._examine(tracker, waiting, now_s, latency, depth)
         latest = np.array(tracker.latest_waiting, dtype=np.int64)[-depth:]
-        return np.asarray(
-            _shown(
-                waiting,
-                self._chosen,
-                latest,
-                tracker.columns.shape[1],
-                depth,
-                most,
-            )
-        )
+        return _shown(waiting, self._chosen, latest, tracker.columns.shape[1], depth, most)
 
     def _examine(
         self, tracker: Tracker, waiting: Ints, now_s: float, latency: StepLatency, depth: int
@@ -87,50 +80,56 @@ class Shortlist:
         """Take in one more piece; the last of a pass gives a new choice."""
         if self._fronts is None or self._at >= len(self._queue):
             # The pass keeps the queue as it is now, so that nobody slips through.
-            self._queue, self._at, self._fronts = waiting, 0, _Fronts(depth)
+            self._queue, self._at, self._fronts = waiting, 0, _Fronts.empty(depth)
         piece = self._queue[self._at : self._at + PIECE]
         self._at += PIECE
         fronts, columns = self._fronts, tracker.columns
         context = float(columns[Column.PROMPT_TOKENS, waiting[:depth]].mean())
-        _scan(
-            piece,
-            tracker.waits,
-            columns,
-            tracker.atoms,
-            latency.table,
-            now_s,
-            float(latency.decode_s(float(tracker.limits.max_num_seqs), context)),
-            fronts.depth,
-            fronts.keys,
-            fronts.handles,
-            fronts.counts,
-            fronts.limits,
-        )
+        token_s = float(latency.decode_s(float(tracker.limits.max_num_seqs), context))
+        pace = (latency.table, now_s, token_s)
+        _scan(piece, tracker.waits, columns, tracker.atoms, pace, fronts)
         if self._at >= len(self._queue):
-            self._chosen = np.asarray(_cut_all(fronts.depth, *fronts.arrays))
+            self._chosen = _cut_all(fronts)
 
 
-class _Fronts:
-    """The best of each order so far, in room for twice as many: cut whenever it is full."""
+class _Fronts(NamedTuple):
+    """The best of each order so far, in room for twice as many: cut whenever it is full.
 
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
-        self.keys = np.empty((len(Key), 2 * depth))
-        self.handles = np.empty((len(Key), 2 * depth), dtype=np.int64)
-        self.counts = np.zeros(len(Key), dtype=np.int64)
-        # A key has to be less than this to be among the best.
-        self.limits = np.full(len(Key), np.inf)
+    ``keys`` and ``handles`` are [len(Key), 2 * ``depth``], of which ``counts`` are taken. A key has
+    to be less than that of ``limits`` to be among the best.
+    """
 
-    @property
-    def arrays(self) -> tuple[Floats, Ints, Ints, Floats]:
-        """As the kernels take them."""
-        return self.keys, self.handles, self.counts, self.limits
+    depth: int
+    keys: Floats
+    handles: Ints
+    counts: Ints
+    limits: Floats
+
+    @classmethod
+    def empty(cls, depth: int) -> Self:
+        """Nobody is there yet."""
+        rows, size = len(Key), 2 * depth
+        return cls(
+            depth,
+            np.empty((rows, size)),
+            np.empty((rows, size), dtype=np.int64),
+            np.zeros(rows, dtype=np.int64),
+            np.full(rows, np.inf),
+        )
 
 
-@njit(cache=True)
-def _scan(  # type: ignore[no-untyped-def]
-    piece, waits, columns, atoms, table, now_s, token_s, depth, keys, handles, counts, limits
-):
+@compiled
+def _scan(
+    piece: Ints,
+    waits: Marks,
+    columns: Floats,
+    atoms: Floats,
+    pace: tuple[Floats, float, float],
+    fronts: _Fronts,
+) -> None:
+    """``pace``: the latency's table, the time, and seconds between two tokens."""
+    table, now_s, token_s = pace
+    keys, handles, counts, limits = fronts.keys, fronts.handles, fronts.counts, fronts.limits
     found = np.empty(keys.shape[0])
     for handle in piece:
         if not waits[handle]:
@@ -142,17 +141,19 @@ def _scan(  # type: ignore[no-untyped-def]
                 handles[row, counts[row]] = handle
                 counts[row] += 1
                 if counts[row] == keys.shape[1]:
-                    _cut(row, depth, keys, handles, counts, limits)
+                    _cut(row, fronts)
 
 
-@njit(cache=True)
-def _keys_of(request, atoms, table, now_s, token_s, found):  # type: ignore[no-untyped-def]
+@compiled
+def _keys_of(
+    request: Floats, atoms: Floats, table: Floats, now_s: float, token_s: float, found: Floats
+) -> None:
     """Fill ``found``, float64[len(Key)]."""
     found[:] = np.inf
     arrival_s, generated = request[_ARRIVAL_S], request[_GENERATED]
     left = max(request[_PREFILL_LEFT], 1.0)
     tokens = max(atoms.mean() - generated, 1.0)
-    prefill_s = work_seconds(table, 0.0, left * left, 0.0, 0.0, 0.0, left, left)
+    prefill_s = work_seconds(table, StepWork(0.0, left * left, 0.0, 0.0, 0.0, left, left))
     decode_s = (tokens - 1.0) * token_s
     ttft_due_s = arrival_s + request[_TTFT_S] if generated == 0.0 else np.inf
     e2e_due_s = arrival_s + request[_E2E_S]
@@ -168,9 +169,10 @@ def _keys_of(request, atoms, table, now_s, token_s, found):  # type: ignore[no-u
         found[_PROMPT] = left
 
 
-@njit(cache=True)
-def _cut(row, depth, keys, handles, counts, limits):  # type: ignore[no-untyped-def]
+@compiled
+def _cut(row: int, fronts: _Fronts) -> None:
     """Keep the best ``depth`` of one order."""
+    depth, keys, handles, counts, limits = fronts
     count = counts[row]
     best = np.argsort(keys[row, :count], kind="mergesort")[:depth]
     keys[row, : len(best)] = keys[row, :count][best]
@@ -180,12 +182,13 @@ def _cut(row, depth, keys, handles, counts, limits):  # type: ignore[no-untyped-
         limits[row] = keys[row, depth - 1]
 
 
-@njit(cache=True)
-def _cut_all(depth, keys, handles, counts, limits):  # type: ignore[no-untyped-def]
+@compiled
+def _cut_all(fronts: _Fronts) -> Ints:
     """int64[k]: the best of all orders; some stand there several times."""
+    keys, handles, counts = fronts.keys, fronts.handles, fronts.counts
     total = 0
     for row in range(keys.shape[0]):
-        _cut(row, depth, keys, handles, counts, limits)
+        _cut(row, fronts)
         total += counts[row]
     chosen = np.empty(total, np.int64)
     at = 0
@@ -195,8 +198,10 @@ def _cut_all(depth, keys, handles, counts, limits):  # type: ignore[no-untyped-d
     return chosen
 
 
-@njit(cache=True)
-def _shown(waiting, chosen, latest, capacity, oldest, most):  # type: ignore[no-untyped-def]
+@compiled
+def _shown(
+    waiting: Ints, chosen: Ints, latest: Ints, capacity: int, oldest: int, most: int
+) -> Ints:
     """Of ``waiting``: the ``oldest``, the chosen, the latest; and older ones up to ``most``."""
     seen = np.zeros(capacity, np.bool_)
     seen[waiting[:oldest]] = True

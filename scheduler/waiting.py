@@ -4,10 +4,12 @@ from collections import deque
 from collections.abc import Iterable
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from scheduler.compiled import compiled
 from scheduler.snapshot import Floats, Ints
+
+Marks = NDArray[np.int8]
 
 # What an entry of `_mark` says of a handle.
 _GONE, _PLACED, _JOINED = 0, 1, 2
@@ -41,7 +43,7 @@ class WaitingLine:
         return handle in self._members
 
     @property
-    def mark(self) -> NDArray[np.int8]:
+    def mark(self) -> Marks:
         """int8[capacity]: not zero for those who wait; a live view."""
         return self._mark
 
@@ -91,8 +93,8 @@ class WaitingLine:
 
 # Compiled although numpy could do it: numpy lets go of the interpreter lock, and getting it back
 # from a busy I/O thread has cost a step up to 4 ms.
-@njit(cache=True)
-def _merged(before, joined, mark, arrival_s):  # type: ignore[no-untyped-def]
+@compiled
+def _merged(before: Ints, joined: Ints, mark: Marks, arrival_s: Floats) -> Ints:
     """The order of those in ``before`` that are still there and of those that joined."""
     new = np.empty(len(joined), np.int64)
     count = 0
@@ -124,8 +126,8 @@ def _merged(before, joined, mark, arrival_s):  # type: ignore[no-untyped-def]
     return order[: at + count - k].copy()
 
 
-@njit(cache=True)
-def by_priority(order, priority):  # type: ignore[no-untyped-def]
+@compiled
+def by_priority(order: Ints, priority: Floats) -> Ints:
     """``order`` by ascending ``priority[handle]``, equals as they stood; itself if all are equal.
 
     Priorities are whole numbers. Cost: 100,000 of them 1 ms for each 11 bits of their span.

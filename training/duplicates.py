@@ -1,6 +1,7 @@
 """Finds prompts that say nearly the same as a training prompt."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,9 @@ from numpy.typing import NDArray
 from predictor.features import BUCKETS, ngram_buckets
 from predictor.prompt import Prompt
 from training.lengths import LengthRows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 ALIKE = 0.7
 
@@ -28,7 +32,7 @@ def near_duplicates(rows: LengthRows, *, alike: float = ALIKE) -> NDArray[np.boo
     return found
 
 
-def _vectors(texts: Sequence[str]):  # type: ignore[no-untyped-def]  # scipy's sparse types vary
+def _vectors(texts: Sequence[str]) -> "csr_array[np.float64]":
     from scipy.sparse import csr_array  # noqa: PLC0415 - heavy
 
     buckets = ngram_buckets([Prompt(text) for text in texts])

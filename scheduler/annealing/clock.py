@@ -6,14 +6,17 @@ function would do the same, but numba cannot cache code that holds an address.
 
 import time
 
-from numba import njit, types
+from numba import types
+
+from scheduler.compiled import compiled
+from scheduler.snapshot import Ints
 
 _MONOTONIC = time.CLOCK_MONOTONIC
 _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 
 
-@njit(cache=True)
-def now_ns(buffer):  # type: ignore[no-untyped-def]
+@compiled
+def now_ns(buffer: Ints) -> int:
     """Nanoseconds now; ``buffer`` int64[2] is scratch (a ``timespec``)."""
     _clock_gettime(_MONOTONIC, buffer.ctypes.data)
-    return buffer[0] * 1_000_000_000 + buffer[1]
+    return int(buffer[0] * 1_000_000_000 + buffer[1])

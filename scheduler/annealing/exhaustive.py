@@ -3,11 +3,11 @@
 import time
 
 import numpy as np
-from numba import njit
 
-from scheduler.annealing.objective import evaluate, new_state, new_tables, value_of
+from scheduler.annealing.objective import State, Tables, evaluate, new_state, new_tables, value_of
 from scheduler.annealing.problem import AnnealProblem
 from scheduler.annealing.result import AnnealResult
+from scheduler.compiled import compiled
 from scheduler.snapshot import Ints
 
 LARGEST = 8
@@ -48,8 +48,8 @@ def _arrival(problem: AnnealProblem) -> tuple[Ints, Ints]:
     return order, np.diff(starts, append=len(problem))
 
 
-@njit(cache=True)
-def _enumerate(tables, state, best, limit):  # type: ignore[no-untyped-def]
+@compiled
+def _enumerate(tables: Tables, state: State, best: State, limit: int) -> tuple[float, int]:
     """Walk all ordered partitions: at each depth one subset of those left is the next batch."""
     n = state.order.shape[0]
     left = np.zeros(n + 1, dtype=np.int64)
@@ -81,8 +81,8 @@ def _enumerate(tables, state, best, limit):  # type: ignore[no-untyped-def]
     return best_value, states
 
 
-@njit(cache=True)
-def _place(state, start, chosen):  # type: ignore[no-untyped-def]
+@compiled
+def _place(state: State, start: int, chosen: int) -> int:
     """Write the requests of the bit set ``chosen`` as a batch at ``start``; return its end."""
     at = start
     for request in range(state.order.shape[0]):

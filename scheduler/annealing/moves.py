@@ -5,13 +5,13 @@ the start of the first batch it changed, or -1 where it does not apply and chang
 Positions inside a batch mean nothing, so a request enters or leaves a batch at its edge.
 """
 
-from numba import njit
+from scheduler.annealing.draws import Words, below
+from scheduler.compiled import compiled
+from scheduler.snapshot import Bools, Ints
 
-from scheduler.annealing.draws import below
 
-
-@njit(cache=True)
-def random_move(order, starts, limit, extended, rng):  # type: ignore[no-untyped-def]
+@compiled
+def random_move(order: Ints, starts: Bools, limit: int, extended: bool, rng: Words) -> int:
     """Draw one of the paper's three moves, or with ``extended`` of all six, and its positions."""
     n = order.shape[0]
     kind = below(rng, 6 if extended else 3)
@@ -29,16 +29,16 @@ def random_move(order, starts, limit, extended, rng):  # type: ignore[no-untyped
     return merge(starts, at, limit)
 
 
-@njit(cache=True)
-def start_of(starts, at):  # type: ignore[no-untyped-def]
+@compiled
+def start_of(starts: Bools, at: int) -> int:
     """First position of the batch that holds position ``at``."""
     while not starts[at]:
         at -= 1
     return at
 
 
-@njit(cache=True)
-def end_of(starts, at):  # type: ignore[no-untyped-def]
+@compiled
+def end_of(starts: Bools, at: int) -> int:
     """Position after the last one of the batch that holds position ``at``."""
     at += 1
     while at < starts.shape[0] and not starts[at]:
@@ -46,8 +46,8 @@ def end_of(starts, at):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True)
-def squeeze(order, starts, at, limit):  # type: ignore[no-untyped-def]
+@compiled
+def squeeze(order: Ints, starts: Bools, at: int, limit: int) -> int:
     """Move the request at ``at`` into the previous batch, if that has room."""
     start = start_of(starts, at)
     if start == 0:
@@ -62,8 +62,8 @@ def squeeze(order, starts, at, limit):  # type: ignore[no-untyped-def]
     return previous
 
 
-@njit(cache=True)
-def delay(order, starts, at, limit):  # type: ignore[no-untyped-def]
+@compiled
+def delay(order: Ints, starts: Bools, at: int, limit: int) -> int:
     """Move the request at ``at`` into the next batch, if that has room, or into a new last one."""
     start, end = start_of(starts, at), end_of(starts, at)
     if end < starts.shape[0]:
@@ -77,8 +77,8 @@ def delay(order, starts, at, limit):  # type: ignore[no-untyped-def]
     return start
 
 
-@njit(cache=True)
-def swap(order, starts, one, other):  # type: ignore[no-untyped-def]
+@compiled
+def swap(order: Ints, starts: Bools, one: int, other: int) -> int:
     """Exchange two requests of different batches."""
     first = start_of(starts, min(one, other))
     if first == start_of(starts, max(one, other)):
@@ -87,8 +87,8 @@ def swap(order, starts, one, other):  # type: ignore[no-untyped-def]
     return first
 
 
-@njit(cache=True)
-def jump(order, starts, at, to, limit, alone):  # type: ignore[no-untyped-def]
+@compiled
+def jump(order: Ints, starts: Bools, at: int, to: int, limit: int, alone: bool) -> int:
     """Move the request at ``at`` into the batch of ``to``, or ``alone`` to its far side."""
     first, start, end = start_of(starts, at), start_of(starts, to), end_of(starts, to)
     if first == start or (not alone and end - start >= limit):
@@ -112,8 +112,8 @@ def jump(order, starts, at, to, limit, alone):  # type: ignore[no-untyped-def]
     return start
 
 
-@njit(cache=True)
-def split(starts, at):  # type: ignore[no-untyped-def]
+@compiled
+def split(starts: Bools, at: int) -> int:
     """Cut a batch in two before position ``at``."""
     if starts[at]:
         return -1
@@ -121,8 +121,8 @@ def split(starts, at):  # type: ignore[no-untyped-def]
     return start_of(starts, at - 1)
 
 
-@njit(cache=True)
-def merge(starts, at, limit):  # type: ignore[no-untyped-def]
+@compiled
+def merge(starts: Bools, at: int, limit: int) -> int:
     """Join the batch that holds position ``at`` to the previous one, if both fit into one."""
     start = start_of(starts, at)
     if start == 0:

@@ -9,12 +9,11 @@ with the share of its lengths that meet it; t is the mean sum of the end-to-end 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
 from scheduler.annealing.problem import AnnealProblem
-from scheduler.latency import work_seconds
-from scheduler.snapshot import Floats, Ints
+from scheduler.compiled import compiled
+from scheduler.latency import StepWork, work_seconds
+from scheduler.snapshot import Bools, Floats, Ints
 
 # Keeps G finite where a latency model says that nothing takes time.
 _TINY_S = 1e-12
@@ -43,7 +42,7 @@ class State(NamedTuple):
     """
 
     order: Ints
-    starts: NDArray[np.bool_]
+    starts: Bools
     wait_s: Floats
     met: Floats
     latency_s: Floats
@@ -88,11 +87,11 @@ def value_of(problem: AnnealProblem, order: Ints, batch_sizes: Ints) -> float:
     state.order[:] = order
     state.starts[:] = False
     state.starts[np.cumsum(batch_sizes) - batch_sizes] = True
-    return float(evaluate(new_tables(problem), state, 0))
+    return evaluate(new_tables(problem), state, 0)
 
 
-@njit(cache=True)
-def evaluate(tables, state, first):  # type: ignore[no-untyped-def]
+@compiled
+def evaluate(tables: Tables, state: State, first: int) -> float:
     """Return G after bringing the sums up to date from the batch starting at ``first`` on."""
     run_s, slack_s, waited_s = tables.run_s, tables.slack_s, tables.waited_s
     order, starts, wait_s = state.order, state.starts, state.wait_s
@@ -122,11 +121,13 @@ def evaluate(tables, state, first):  # type: ignore[no-untyped-def]
             waited += waited_s[order[position]]
         state.latency_s[end] = state.latency_s[start] + latency / scenarios + waited
         start = end
-    return state.met[n] / max(state.latency_s[n], _TINY_S)
+    return float(state.met[n]) / max(float(state.latency_s[n]), _TINY_S)
 
 
-@njit(cache=True)
-def _fill_tables(requests, outputs, table, run_s, slack_s):  # type: ignore[no-untyped-def]
+@compiled
+def _fill_tables(
+    requests: Floats, outputs: Floats, table: Floats, run_s: Floats, slack_s: Floats
+) -> int:
     """Fill both tables and return how many requests were promised something.
 
     ``requests`` float64[5, n]: prompt tokens, waited, TTFT, TPOT, e2e; ``table`` float64[3, 8]
@@ -142,11 +143,11 @@ def _fill_tables(requests, outputs, table, run_s, slack_s):  # type: ignore[no-u
             b = size + 1.0
             tokens = b * prompts[i]
             squares = tokens * prompts[i]
-            prefill = work_seconds(table, 0.0, squares, 0.0, 0.0, 0.0, tokens, prompts[i])
+            prefill = work_seconds(table, StepWork(0.0, squares, 0.0, 0.0, 0.0, tokens, prompts[i]))
             for q in range(outputs.shape[1]):
                 answer = outputs[i, q]
                 context = prompts[i] + (answer - 1.0) / 2.0
-                token_s = work_seconds(table, 0.0, 0.0, 0.0, b, b * context, 0.0, 0.0)
+                token_s = work_seconds(table, StepWork(0.0, 0.0, 0.0, b, b * context, 0.0, 0.0))
                 run = prefill + answer * token_s
                 run_s[size, i, q] = run
                 slack = min(e2e_s[i] - run, ttft_s[i] - prefill) - waited_s[i]

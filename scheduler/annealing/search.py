@@ -5,22 +5,39 @@ The box on its time is kept inside the kernel, which reads the monotonic clock e
 
 import time
 from math import isinf
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from scheduler.annealing.clock import now_ns
 from scheduler.annealing.config import AnnealConfig
-from scheduler.annealing.draws import unit
+from scheduler.annealing.draws import Words, unit
 from scheduler.annealing.moves import random_move
-from scheduler.annealing.objective import evaluate, new_state, new_tables
+from scheduler.annealing.objective import State, Tables, evaluate, new_state, new_tables
 from scheduler.annealing.problem import AnnealProblem
 from scheduler.annealing.result import AnnealResult
+from scheduler.compiled import compiled
 from scheduler.snapshot import Ints
 
 _MOVES_PER_CLOCK = 16
 # With normalised temperatures a change of G counts in thousandths.
 _PARTS = 1000.0
+
+
+class _Rules(NamedTuple):
+    """:class:`AnnealConfig` and what bounds one search; ``limit``: requests in a batch."""
+
+    limit: int
+    t_start: float
+    t_min: float
+    decay: float
+    moves: int
+    rounds: int
+    normalise: bool
+    extended: bool
+    early_exit: bool
+    deadline_ns: int
+    max_evaluations: int
 
 
 def anneal(problem: AnnealProblem, config: AnnealConfig | None = None) -> AnnealResult:
@@ -40,16 +57,8 @@ def anneal(problem: AnnealProblem, config: AnnealConfig | None = None) -> Anneal
         new_state(n, scenarios),
         new_state(n, scenarios),
         best,
-        problem.max_batch,
-        _schedule(config),
-        config.moves_per_temperature,
-        config.rounds,
-        config.normalise,
-        config.extended_moves,
-        config.early_exit,
+        _rules(problem, config, _deadline_ns(started_ns, config.time_box_s)),
         np.array([config.seed % 2**64], dtype=np.uint64),
-        _deadline_ns(started_ns, config.time_box_s),
-        np.iinfo(np.int64).max if config.max_evaluations is None else config.max_evaluations,
     )
     return AnnealResult(
         order=best.order,
@@ -62,8 +71,21 @@ def anneal(problem: AnnealProblem, config: AnnealConfig | None = None) -> Anneal
     )
 
 
-def _schedule(config: AnnealConfig) -> tuple[float, float, float]:
-    return float(config.t_start), float(config.t_min), float(config.decay)
+def _rules(problem: AnnealProblem, config: AnnealConfig, deadline_ns: int) -> _Rules:
+    largest = np.iinfo(np.int64).max
+    return _Rules(
+        limit=problem.max_batch,
+        t_start=float(config.t_start),
+        t_min=float(config.t_min),
+        decay=float(config.decay),
+        moves=config.moves_per_temperature,
+        rounds=config.rounds,
+        normalise=config.normalise,
+        extended=config.extended_moves,
+        early_exit=config.early_exit,
+        deadline_ns=deadline_ns,
+        max_evaluations=largest if config.max_evaluations is None else config.max_evaluations,
+    )
 
 
 def _deadline_ns(started_ns: int, time_box_s: float) -> int:
@@ -74,50 +96,36 @@ def _sizes(starts: Ints, requests: int) -> Ints:
     return np.diff(starts, append=requests)
 
 
-@njit(cache=True)
-def _search(  # type: ignore[no-untyped-def]
-    tables,
-    state,
-    trial,
-    best,
-    limit,
-    schedule,
-    moves,
-    rounds,
-    normalise,
-    extended,
-    early_exit,
-    rng,
-    deadline_ns,
-    max_evaluations,
-):
-    t_start, t_min, decay = schedule
-    n = state.order.shape[0]
+@compiled
+def _search(
+    tables: Tables, state: State, trial: State, best: State, rules: _Rules, rng: Words
+) -> tuple[float, float, int, bool]:
+    n, limit, extended = state.order.shape[0], rules.limit, rules.extended
     value, met_all = _begin(tables, state, trial, limit)
     seed_value = best_value = value
     _copy(best, state, 0)
     evaluations = 2
-    if n == 1 or (early_exit and met_all):
+    if n == 1 or (rules.early_exit and met_all):
         return best_value, seed_value, evaluations, met_all
     clock = np.empty(2, dtype=np.int64)
     ticks = 0
-    for _ in range(rounds):
+    for _ in range(rules.rounds):
         _copy(state, best, 0)
         _copy(trial, best, 0)
         value = best_value
         scale = 1.0
-        if normalise:
-            scale = _PARTS / max(value, 1.0 / state.latency_s[n])
-        temperature = t_start
-        while temperature >= t_min:
-            for _ in range(moves):
+        if rules.normalise:
+            scale = _PARTS / max(value, 1.0 / float(state.latency_s[n]))
+        temperature = rules.t_start
+        while temperature >= rules.t_min:
+            for _ in range(rules.moves):
                 ticks += 1
-                if ticks % _MOVES_PER_CLOCK == 0 and now_ns(clock) >= deadline_ns:
+                if ticks % _MOVES_PER_CLOCK == 0 and now_ns(clock) >= rules.deadline_ns:
                     return best_value, seed_value, evaluations, False
                 first = random_move(trial.order, trial.starts, limit, extended, rng)
                 if first < 0:
                     continue
-                if evaluations >= max_evaluations:
+                if evaluations >= rules.max_evaluations:
                     return best_value, seed_value, evaluations, False
                 evaluations += 1
                 changed = evaluate(tables, trial, first)
@@ -130,12 +138,12 @@ def _search(  # type: ignore[no-untyped-def]
                         _copy(best, state, 0)
                 else:
                     _copy(trial, state, first)
-            temperature *= decay
+            temperature *= rules.decay
     return best_value, seed_value, evaluations, False
 
 
-@njit(cache=True)
-def _begin(tables, state, trial, limit):  # type: ignore[no-untyped-def]
+@compiled
+def _begin(tables: Tables, state: State, trial: State, limit: int) -> tuple[float, bool]:
     """Put the start to anneal from into ``state``; return its G and whether it meets all SLOs.
 
     Ascending predicted latency if that meets them all, else the better of it and arrival order.
@@ -157,16 +165,16 @@ def _begin(tables, state, trial, limit):  # type: ignore[no-untyped-def]
     return value, False
 
 
-@njit(cache=True)
-def _lay_out(state, order, limit):  # type: ignore[no-untyped-def]
+@compiled
+def _lay_out(state: State, order: Ints, limit: int) -> None:
     """Cut ``order`` into full batches."""
     for position in range(order.shape[0]):
         state.order[position] = order[position]
         state.starts[position] = position % limit == 0
 
 
-@njit(cache=True)
-def _copy(to, of, first):  # type: ignore[no-untyped-def]
+@compiled
+def _copy(to: State, of: State, first: int) -> None:
     """Copy a state from the batch starting at ``first`` on, where both agree before it."""
     n = to.order.shape[0]
     for position in range(first, n):

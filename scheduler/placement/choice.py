@@ -1,13 +1,13 @@
 """What one more request is worth to each engine, by the digests of all; compiled."""
 
 import math
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from predictor.distribution import LengthDistribution
+from scheduler.compiled import compiled, inlined
 from scheduler.placement.config import PlacementConfig
 from scheduler.placement.digest import PLACES, Item
 from scheduler.slo import Slo
@@ -40,8 +40,21 @@ _COUNT, _SENT_PREFILL_S = int(Sent.COUNT), int(Sent.PREFILL_S)
 _HOLD_S, _KV_TOKENS = int(Sent.HOLD_S), int(Sent.KV_TOKENS)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Engines(NamedTuple):
+    """Those a router chooses from.
+
+    ``digests`` is float64[engines, SIZE], ``age_s`` float64[engines], ``sent``
+    float64[engines, len(Sent)], ``cached`` float64[engines]: tokens of the prompt that an engine
+    has in its prefix cache.
+    """
+
+    digests: Floats
+    age_s: Floats
+    sent: Floats
+    cached: Floats
+
+
+class Candidate(NamedTuple):
     """A request as a router sees it.
 
     ``facts`` is float64[1, len(Fact)] with its targets from now; ``atoms`` float64[1, ATOMS] its
@@ -72,7 +85,7 @@ class Candidate:
         facts[0, Fact.PROMISED] = float(not slo.empty)
         levels = (np.arange(ATOMS) + 0.5) / ATOMS
         atoms = np.asarray(lengths.quantiles(levels), dtype=np.float64)
-        return cls(prompt_tokens, facts, atoms[None, :])
+        return cls(float(prompt_tokens), facts, atoms[None, :])
 
     @property
     def mean_tokens(self) -> float:
@@ -80,34 +93,38 @@ class Candidate:
         return float(self.atoms.mean())
 
 
-@njit(cache=True)
-def prefill_seconds(digest, tokens):  # type: ignore[no-untyped-def]
+@compiled
+def prefill_seconds(digest: Floats, tokens: float) -> float:
     """Seconds of a prefill of so many tokens."""
     squared_s = tokens * digest[_PREFILL_SQUARED_S]
-    return digest[_PREFILL_S] + tokens * (digest[_PREFILL_TOKEN_S] + squared_s)
+    return float(digest[_PREFILL_S] + tokens * (digest[_PREFILL_TOKEN_S] + squared_s))
 
 
-@njit(cache=True)
-def token_seconds(digest, more, context):  # type: ignore[no-untyped-def]
+@compiled
+def token_seconds(digest: Floats, more: float, context: float) -> float:
     """Time between two tokens with ``more`` requests over ``context`` tokens each."""
     busy = min(digest[_LIVE], digest[_SLOTS])
     added = min(busy + more, digest[_SLOTS]) - busy
-    return max(digest[_TOKEN_S], digest[_STEP_S]) + added * (
-        digest[_DECODE_S] + context * digest[_CONTEXT_S]
-    )
+    own_s = digest[_DECODE_S] + context * digest[_CONTEXT_S]
+    return float(max(digest[_TOKEN_S], digest[_STEP_S]) + added * own_s)
 
 
-@njit(cache=True)
-def gains(  # type: ignore[no-untyped-def]
-    digests, age_s, sent, cached, prompt_tokens, facts, atoms, done_worth, crowding, gain, wait_s
-):
+@compiled
+def gains(
+    engines: Engines,
+    candidate: Candidate,
+    done_worth: float,
+    crowding: float,
+    gain: Floats,
+    wait_s: Floats,
+) -> None:
     """Fill ``gain`` and ``wait_s``, float64[engines]: kept promises that the request adds to each
     engine's plan at the best place, and the time between two tokens summed over everybody there.
 
-    ``digests`` is float64[engines, SIZE], ``age_s`` float64[engines], ``sent``
-    float64[engines, len(Sent)], ``cached`` float64[engines]: tokens of the prompt that an engine
-    has in its prefix cache. An engine that admits nobody gains ``-inf``.
+    An engine that admits nobody gains ``-inf``.
     """
+    digests, age_s, sent, cached = engines
+    prompt_tokens, facts, atoms = candidate
     mean = atoms.mean()
     context = prompt_tokens + mean / 2.0
     horizon_s = 1e-3
@@ -149,8 +166,8 @@ def gains(  # type: ignore[no-untyped-def]
         wait_s[k] = (live + 1.0) * token_s
 
 
-@njit(cache=True, inline="always")
-def _outlook(begin_s, facts, atoms, token_s):  # type: ignore[no-untyped-def]
+@inlined
+def _outlook(begin_s: float, facts: Floats, atoms: Floats, token_s: float) -> tuple[float, float]:
     """:func:`scheduler.slots.chance.outlook` of a newcomer, over what a token may take."""
     chance = tokens = 0.0
     for slower in _SLOWER:
@@ -160,22 +177,22 @@ def _outlook(begin_s, facts, atoms, token_s):  # type: ignore[no-untyped-def]
     return chance, tokens
 
 
-@njit(cache=True, inline="always")
-def _no_better(digest, place):  # type: ignore[no-untyped-def]
+@inlined
+def _no_better(digest: Floats, place: int) -> bool:
     """Whether a place is as late as the one before and costs the others no less."""
     later, before = place, place - 1
     same = digest[_TURNS + later] == digest[_TURNS + before]
     dearer = digest[_FEES + later] >= digest[_FEES + before]
-    return same and dearer and digest[_TOLLS + later] >= digest[_TOLLS + before]
+    return bool(same and dearer and digest[_TOLLS + later] >= digest[_TOLLS + before])
 
 
-@njit(cache=True)
-def _memory_wait(digest, taken, need):  # type: ignore[no-untyped-def]
+@compiled
+def _memory_wait(digest: Floats, taken: float, need: float) -> float:
     """Until memory for ``need`` tokens is free, if those who hold it end one after the other."""
     short = need + taken - digest[_KV_FREE]
     if short <= 0.0 or digest[_KV_USED] <= 0.0:
         return 0.0
-    return digest[_SERVICE_S] * min(short / digest[_KV_USED], 2.0)
+    return float(digest[_SERVICE_S] * min(short / digest[_KV_USED], 2.0))
 
 
 def ranked(gain: Floats, wait_s: Floats, config: PlacementConfig) -> Ints:

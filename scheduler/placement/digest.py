@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numba import njit
 
 from predictor.errors import InputError
 from scheduler.blocked import Blocked
+from scheduler.compiled import compiled
 from scheduler.latency import Scenario
 from scheduler.slots.chance import Terms, worth
 from scheduler.slots.config import SlotConfig
@@ -145,8 +145,8 @@ class Digest:
         return self.values.astype("<f8").tobytes()
 
 
-@njit(cache=True)
-def _costs(table, slots, stretch, values):  # type: ignore[no-untyped-def]
+@compiled
+def _costs(table: Floats, slots: int, stretch: float, values: Floats) -> None:
     """What prefills and decodes take, as polynomials in their tokens."""
     prefill, decode = table[_PREFILL], table[_DECODE]
     # A prefill rides on a step that decodes anyway.
@@ -176,8 +176,7 @@ def _planned(order: Ints, table: Timetable, terms: Terms) -> float:
     """What :func:`scheduler.slots.walk.walk` says of this order."""
     free = np.empty((2, len(table.cell_of)))
     turns = np.empty(len(order), dtype=np.int64)
-    kept, _ = walk(order, table, terms, free, turns)
-    return float(kept)
+    return walk(order, table, terms, free, turns)[0]
 
 
 def _with_guests(table: Timetable, problem: SlotProblem) -> Timetable:
@@ -193,8 +192,8 @@ def _with_guests(table: Timetable, problem: SlotProblem) -> Timetable:
     )
 
 
-@njit(cache=True)
-def places(count):  # type: ignore[no-untyped-def]
+@compiled
+def places(count: int) -> Ints:
     """int64[PLACES]: 0, 1, 2, 4, ... below ``count``, then ``count``."""
     found = np.full(PLACES, count, dtype=np.int64)
     at = 0
@@ -206,8 +205,10 @@ def places(count):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True)
-def _curve(order, table, terms, guest_cost_s, values):  # type: ignore[no-untyped-def]
+@compiled
+def _curve(
+    order: Ints, table: Timetable, terms: Terms, guest_cost_s: float, values: Floats
+) -> None:
     """Turn, fee and toll at each place, by the guests (the table's last rows)."""
     count = len(order)
     free = np.empty((2, len(table.cell_of)))

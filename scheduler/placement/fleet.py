@@ -8,6 +8,7 @@ import numpy as np
 
 from scheduler.placement.choice import (
     Candidate,
+    Engines,
     Sent,
     gains,
     prefill_seconds,
@@ -105,19 +106,14 @@ class Fleet(Generic[Engine]):
         if not len(rows):
             return []
         gain, wait_s = np.empty((2, len(rows)))
-        gains(
+        known_engines = Engines(
             self._digests[rows],
             age_s,
             self._outstanding(rows, now_s),
             np.zeros(len(rows)) if cached is None else cached[asked],
-            float(candidate.prompt_tokens),
-            candidate.facts,
-            candidate.atoms,
-            self._config.done_worth,
-            self._config.crowding,
-            gain,
-            wait_s,
         )
+        config = self._config
+        gains(known_engines, candidate, config.done_worth, config.crowding, gain, wait_s)
         return [engines[asked[k]] for k in ranked(gain, wait_s, self._config).tolist()]
 
     def placed(self, engine: Engine, candidate: Candidate, *, now_s: float) -> None:

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scheduler.decision import Plan, StepDecision
 from scheduler.lengths import expected_remaining
-from scheduler.snapshot import Floats, RequestTable, Snapshot
+from scheduler.snapshot import Bools, Floats, RequestTable, Snapshot
 
 SortKey = Callable[[Snapshot], Floats]
 
@@ -120,7 +119,7 @@ def _pending_ttft_s(table: RequestTable) -> Floats:
     return np.where(table.generated == 0, table.ttft_s, np.inf)
 
 
-def _keeps_promise(table: RequestTable, first_s: Floats, last_s: Floats) -> NDArray[np.bool_]:
+def _keeps_promise(table: RequestTable, first_s: Floats, last_s: Floats) -> Bools:
     """bool[n]: who has a promise and keeps it with its first and last token at these times.
 
     A first token that is out already (before a preemption) came when it came.

@@ -4,8 +4,8 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.decision import Plan, StepDecision
 from scheduler.snapshot import Column, Floats, RequestTable, Snapshot
 
@@ -64,7 +64,7 @@ class PastFuturePolicy:
                 held, rest = _held_and_rest(running, history, rng)
                 new, tail = _held_and_rest(waiting, history, rng)
                 fits = _fitting(held, rest, new[:admitted], tail[:admitted], memory)
-                admitted = min(admitted, int(fits))
+                admitted = min(admitted, fits)
             # Alone on the engine anybody is let in: no wait would make it fit.
             admitted = max(admitted, 0 if len(running) else 1)
         handles = waiting.handle
@@ -83,8 +83,8 @@ class PastFuturePolicy:
         self._recent.extend((ended + 1.0).tolist())
 
 
-@njit(cache=True)
-def _ended(running, waiting, arrival_s, generated):  # type: ignore[no-untyped-def]
+@compiled
+def _ended(running: Floats, waiting: Floats, arrival_s: Floats, generated: Floats) -> Floats:
     """Tokens of those who were noted before and are gone; notes who is there now."""
     here = np.zeros(len(arrival_s), np.bool_)
     for values in (running, waiting):
@@ -117,8 +117,8 @@ def _held_and_rest(
     return table.prompt_tokens + generated, rest
 
 
-@njit(cache=True)
-def _fitting(held, rest, new, tail, memory):  # type: ignore[no-untyped-def]
+@compiled
+def _fitting(held: Floats, rest: Floats, new: Floats, tail: Floats, memory: float) -> int:
     """How many of the new, in order, keep the peak within ``memory``."""
     for count in range(1, len(new) + 1):
         now = np.concatenate((held, new[:count]))
@@ -128,8 +128,8 @@ def _fitting(held, rest, new, tail, memory):  # type: ignore[no-untyped-def]
     return len(new)
 
 
-@njit(cache=True)
-def _peak(held, rest):  # type: ignore[no-untyped-def]
+@compiled
+def _peak(held: Floats, rest: Floats) -> float:
     """Most memory of the future: just before the k-th last ends, k of them have grown as much."""
     most = total = 0.0
     for place, i in enumerate(np.argsort(-rest, kind="mergesort")):

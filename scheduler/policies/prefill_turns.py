@@ -7,8 +7,8 @@ begun prefill that stands behind a waiting one therefore sits out, unless the to
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.decision import StepDecision
 from scheduler.phase import is_prefilling
 from scheduler.sliding.turns import sitting_out
@@ -112,8 +112,8 @@ def free_kv_tokens(snapshot: Snapshot, running: int, block_tokens: int) -> float
     return float(snapshot.kv_tokens_free - running * block_tokens)
 
 
-@njit(cache=True)
-def _prefills(running, waiting):  # type: ignore[no-untyped-def]
+@compiled
+def _prefills(running: Floats, waiting: Floats) -> tuple[Ints, Floats, int]:
     size, n = running.shape[1], waiting.shape[1]
     decodes, prefilling = np.empty(size, np.int64), np.empty(size, np.int64)
     d = begun = 0

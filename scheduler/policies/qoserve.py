@@ -16,15 +16,15 @@ The largest chunk, 2,552 there, is the engine's limit, or the limit in the name:
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.decision import Plan, StepDecision
 from scheduler.lengths import expected_remaining
 from scheduler.phase import is_prefilling
 from scheduler.policies.ordered import full_batch_token_s
 from scheduler.policies.prefill_turns import prefills_of, step_in_order
 from scheduler.policies.throughput import PrefillThroughput
-from scheduler.snapshot import Column, Floats, RequestTable, Snapshot
+from scheduler.snapshot import Column, Floats, Ints, RequestTable, Snapshot
 
 _ARRIVAL_S = int(Column.ARRIVAL_S)
 _PROMPT_TOKENS, _PREFILL_LEFT = int(Column.PROMPT_TOKENS), int(Column.PREFILL_LEFT)
@@ -110,8 +110,15 @@ class QoServePolicy:
         return np.maximum(self._config.expected_tokens - table.generated, 1.0)
 
 
-@njit(cache=True)
-def _ranked(values, remaining, token_s, now_s, tokens_per_s, alpha_s):  # type: ignore[no-untyped-def]
+@compiled
+def _ranked(
+    values: Floats,
+    remaining: Floats,
+    token_s: float,
+    now_s: float,
+    tokens_per_s: float,
+    alpha_s: float,
+) -> tuple[Ints, int]:
     """Places of the prefills, first served first, and how many of them are not relegated."""
     n = values.shape[1]
     key, late = np.empty(n), np.zeros(n, dtype=np.bool_)
@@ -124,8 +131,8 @@ def _ranked(values, remaining, token_s, now_s, tokens_per_s, alpha_s):  # type: 
     return np.concatenate((order[~late[order]], order[late[order]])), n - late.sum()
 
 
-@njit(cache=True)
-def _due_s(request, remaining, token_s):  # type: ignore[no-untyped-def]
+@compiled
+def _due_s(request: Floats, remaining: float, token_s: float) -> tuple[float, float]:
     """When its first token is due, and the next one; ``inf`` without such a promise.
 
     An end-to-end promise alone is one on the first token as well: the last one less the time of
@@ -140,8 +147,8 @@ def _due_s(request, remaining, token_s):  # type: ignore[no-untyped-def]
     return np.inf, min(_next_due_s(request, remaining, token_s), e2e_due_s)
 
 
-@njit(cache=True)
-def _next_due_s(request, remaining, token_s):  # type: ignore[no-untyped-def]
+@compiled
+def _next_due_s(request: Floats, remaining: float, token_s: float) -> float:
     """When the next token of a stream is due; ``inf`` if no promise says so.
 
     By TPOT the target apart from the first on; of an end-to-end promise the tokens still
@@ -150,11 +157,13 @@ def _next_due_s(request, remaining, token_s):  # type: ignore[no-untyped-def]
     due_s = request[_ARRIVAL_S] + request[_E2E_S] - token_s * (remaining - 1.0)
     if request[_GENERATED] > 0.0 and request[_TPOT_S] < np.inf:
         due_s = min(due_s, request[_FIRST_S] + request[_TPOT_S] * request[_GENERATED])
-    return due_s
+    return float(due_s)
 
 
-@njit(cache=True)
-def _decoding(values, remaining, token_s, now_s):  # type: ignore[no-untyped-def]
+@compiled
+def _decoding(
+    values: Floats, remaining: Floats, token_s: float, now_s: float
+) -> tuple[int, float, float]:
     """How many decode, their context in all, and the least time until a next token is due."""
     decodes, context, slack_s = 0, 0.0, np.inf
     for i in range(values.shape[1]):

@@ -8,12 +8,12 @@ is served before one that waits, so it sits out the step where the order says ot
 """
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.decision import Plan, StepDecision
 from scheduler.policies.prefill_turns import decision_of, free_kv_tokens, free_slots
 from scheduler.policies.throughput import PrefillThroughput
-from scheduler.sliding.allocation import largest_budget
+from scheduler.sliding.allocation import StepLoad, largest_budget
 from scheduler.sliding.batch import Batch, batch_of
 from scheduler.sliding.chunker import chunk_bound_s, prompt_tokens
 from scheduler.sliding.config import SlidingConfig
@@ -21,7 +21,7 @@ from scheduler.sliding.constructor import chosen_prompts
 from scheduler.sliding.parts import SlidingParts
 from scheduler.sliding.sorter import by_deadline, by_levels
 from scheduler.sliding.turns import engine_order, sitting_out
-from scheduler.snapshot import Ints, Snapshot
+from scheduler.snapshot import Floats, Ints, Snapshot
 
 
 class SlidingServePolicy:
@@ -142,24 +142,19 @@ def _free_kv(snapshot: Snapshot, batch: Batch, config: SlidingConfig) -> float:
 
 
 def _fitting(snapshot: Snapshot, batch: Batch, served: Ints, bound_s: float, most: int) -> int:
-    return max(
-        int(
-            _budget(
-                snapshot.latency.table,
-                batch.decode_context,
-                served,
-                batch.left,
-                batch.cached,
-                bound_s,
-                most,
-            )
-        ),
-        0,
-    )
+    table, context = snapshot.latency.table, batch.decode_context
+    return max(_budget(table, context, served, batch.left, batch.cached, bound_s, most), 0)
 
 
-@njit(cache=True)
-def _budget(table, context, served, left, cached, bound_s, most):  # type: ignore[no-untyped-def]
-    return largest_budget(
-        table, float(len(context)), context.sum(), served, left, cached, 0.0, bound_s, most
-    )
+@compiled
+def _budget(
+    table: Floats,
+    context: Floats,
+    served: Ints,
+    left: Floats,
+    cached: Floats,
+    bound_s: float,
+    most: int,
+) -> int:
+    load = StepLoad(table, float(len(context)), context.sum(), left, cached)
+    return largest_budget(load, served, 0.0, bound_s, most)

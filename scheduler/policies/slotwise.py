@@ -12,9 +12,8 @@ Between plans each step computes what loses the fewest promises (``scheduler.slo
 from dataclasses import replace
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
+from scheduler.compiled import compiled
 from scheduler.decision import Plan, StepDecision, no_handles
 from scheduler.slots.ageing import Ageing
 from scheduler.slots.answers import answers_of
@@ -30,7 +29,7 @@ from scheduler.slots.problem import Fact, SlotProblem
 from scheduler.slots.search import SlotSearch
 from scheduler.slots.seeds import seed_orders
 from scheduler.slots.silence import in_front, silent_streams, who_yields
-from scheduler.snapshot import Floats, Ints, Snapshot
+from scheduler.snapshot import Bools, Floats, Ints, Snapshot
 
 
 class SlotwisePolicy:
@@ -156,7 +155,7 @@ class SlotwisePolicy:
         order: Ints,
         planned: Ints,
         gain: Floats,
-        may_go: NDArray[np.bool_],
+        may_go: Bools,
         first: int,
     ) -> tuple[Ints, Ints]:
         """Who is held back for memory, and who gives it up to those before it in ``planned``.
@@ -186,7 +185,7 @@ class SlotwisePolicy:
             held = held_without(gone)
         return held, gone
 
-    def _may_give_way(self, snapshot: Snapshot, chance: Floats) -> NDArray[np.bool_]:
+    def _may_give_way(self, snapshot: Snapshot, chance: Floats) -> Bools:
         """bool[running]: prefills whose SLO is infeasible; no stream, and none to a higher number.
 
         Evicting a stream gains little: it has to be back before it is silent for too long.
@@ -221,8 +220,8 @@ def _priority(snapshot: Snapshot) -> Floats:
     return np.concatenate((snapshot.running.priority, snapshot.waiting.priority))
 
 
-@njit(cache=True)
-def _split(order, running, slots, gone):  # type: ignore[no-untyped-def]
+@compiled
+def _split(order: Ints, running: Ints, slots: int, gone: Ints) -> tuple[Ints, Ints]:
     """Who waits, in the plan's order, and who has to give up a slot (at the end of the former)."""
     top = 0
     for handles in (order, running):

@@ -1,9 +1,9 @@
 """How fast an engine has prefilled lately, read from one snapshot after the other."""
 
 import numpy as np
-from numba import njit
 
-from scheduler.snapshot import Column, Snapshot
+from scheduler.compiled import compiled
+from scheduler.snapshot import Column, Floats, Snapshot
 
 _HANDLE, _ARRIVAL_S = int(Column.HANDLE), int(Column.ARRIVAL_S)
 _PREFILL_LEFT = int(Column.PREFILL_LEFT)
@@ -38,8 +38,8 @@ class PrefillThroughput:
             self.tokens_per_s += (1 - self._decay) * (done / spent_s - self.tokens_per_s)
 
 
-@njit(cache=True)
-def _note(values, arrival_s, left):  # type: ignore[no-untyped-def]
+@compiled
+def _note(values: Floats, arrival_s: Floats, left: Floats) -> float:
     """Write down who has how much left; returns how much less that is than before, in all."""
     done = 0.0
     for i in range(values.shape[1]):

@@ -4,15 +4,15 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from predictor.errors import SimulationError
+from scheduler.compiled import compiled
 from scheduler.decision import StepDecision
 from scheduler.driver import Driver
 from scheduler.placement.digest import Digest
 from scheduler.simulator.loop import preempt, run
 from scheduler.simulator.request import SimOutcome, SimRequest
-from scheduler.simulator.state import Clock, Count, Log, Rules, State
+from scheduler.simulator.state import Bytes, Clock, Count, Log, Rules, State
 from scheduler.simulator.step_time import StepTime
 from scheduler.snapshot import Floats, Ints, Limits
 
@@ -285,8 +285,8 @@ def _with(values: Ints, place: int, value: int) -> Ints:
     return values
 
 
-@njit(cache=True)
-def _enqueue(state, number):  # type: ignore[no-untyped-def]
+@compiled
+def _enqueue(state: State, number: int) -> None:
     """Put a new request behind everybody who may be admitted, before those held back."""
     counts = state.counts
     for k in range(counts[_WAITING], counts[_OPEN], -1):
@@ -296,8 +296,8 @@ def _enqueue(state, number):  # type: ignore[no-untyped-def]
     counts[_WAITING] += 1
 
 
-@njit(cache=True)
-def _reorder(state, order, mark):  # type: ignore[no-untyped-def]
+@compiled
+def _reorder(state: State, order: Ints, mark: Bytes) -> None:
     """Put the running in order; those not named come last, as they stood."""
     before = state.running[: state.counts[_RUNNING]].copy()
     mark[before] = 1
@@ -313,8 +313,8 @@ def _reorder(state, order, mark):  # type: ignore[no-untyped-def]
             at += 1
 
 
-@njit(cache=True)
-def _arrange(state, order, held, mark, shortlisted):  # type: ignore[no-untyped-def]
+@compiled
+def _arrange(state: State, order: Ints, held: Ints, mark: Bytes, shortlisted: bool) -> None:
     """Order the queue: the decided, then the unnamed as they stood, then the held.
 
     Of a shortlist the unnamed are held, too.

@@ -5,10 +5,10 @@ prompts are prefilled in chunks of what the token budget leaves; who finds no KV
 from a victim; the waiting are admitted only in a step that preempted nobody.
 """
 
-from numba import njit
-
-from scheduler.simulator.state import LOG_STEPS, Clock, Count
-from scheduler.simulator.step_time import batch_seconds
+from scheduler.compiled import compiled
+from scheduler.latency import StepWork
+from scheduler.simulator.state import LOG_STEPS, Clock, Count, Rules, State
+from scheduler.simulator.step_time import StepTime, batch_seconds
 
 _RUNNING, _WAITING, _OPEN = int(Count.RUNNING), int(Count.WAITING), int(Count.OPEN)
 _FREE, _STEPS, _LOGGED = int(Count.FREE_BLOCKS), int(Count.STEPS), int(Count.LOGGED)
@@ -17,8 +17,10 @@ _PREEMPTED, _GHOSTS, _FRESH = int(Count.PREEMPTED), int(Count.GHOSTS), int(Count
 _NOW, _SEEN = int(Clock.NOW), int(Clock.SEEN)
 
 
-@njit(cache=True)
-def run(state, rules, model, until_s, max_steps, budget):  # type: ignore[no-untyped-def]
+@compiled
+def run(
+    state: State, rules: Rules, model: StepTime, until_s: float, max_steps: int, budget: int
+) -> int:
     """Step until a request ends or is preempted, the clock is ``until_s``, or ``max_steps``.
 
     ``budget`` are the tokens of each step. Returns 1, or 0 if nothing could be scheduled.
@@ -47,8 +49,8 @@ def run(state, rules, model, until_s, max_steps, budget):  # type: ignore[no-unt
     return 1
 
 
-@njit(cache=True)
-def preempt(state, rules, number):  # type: ignore[no-untyped-def]
+@compiled
+def preempt(state: State, rules: Rules, number: int) -> None:
     """Take the slot and the memory of a running request; it goes to the front of the queue."""
     counts = state.counts
     at = 0
@@ -69,8 +71,8 @@ def preempt(state, rules, number):  # type: ignore[no-untyped-def]
     counts[_PREEMPTED] += 1
 
 
-@njit(cache=True)
-def _schedule(state, rules, budget):  # type: ignore[no-untyped-def]
+@compiled
+def _schedule(state: State, rules: Rules, budget: int) -> int:
     """Allot this step's tokens; returns how many."""
     counts = state.counts
     state.scheduled[state.running[: counts[_RUNNING]]] = 0
@@ -112,8 +114,8 @@ def _schedule(state, rules, budget):  # type: ignore[no-untyped-def]
     return full - left
 
 
-@njit(cache=True)
-def _admit(state, rules, left):  # type: ignore[no-untyped-def]
+@compiled
+def _admit(state: State, rules: Rules, left: int) -> int:
     """Let the front of the queue in while there are slots, tokens and blocks."""
     counts = state.counts
     taken = 0
@@ -147,8 +149,8 @@ def _admit(state, rules, left):  # type: ignore[no-untyped-def]
     return left
 
 
-@njit(cache=True)
-def _duration_s(state, model):  # type: ignore[no-untyped-def]
+@compiled
+def _duration_s(state: State, model: StepTime) -> float:
     """Seconds of the step as scheduled; also writes its row of the log."""
     counts = state.counts
     prefills = chunk = decodes = context = longest = cached_prefills = longest_chunk = 0
@@ -168,7 +170,7 @@ def _duration_s(state, model):  # type: ignore[no-untyped-def]
             decodes += 1
             context += cached
             shortest, longest = min(shortest, cached), max(longest, cached)
-    work = (products, squares, cached_prefills, decodes, context, chunk, longest_chunk)
+    work = StepWork(products, squares, cached_prefills, decodes, context, chunk, longest_chunk)
     seconds = batch_seconds(prefills, work, shortest, longest, model)
     row = state.log[counts[_LOGGED]]
     row[0], row[1] = state.clock[_NOW], seconds
@@ -180,8 +182,8 @@ def _duration_s(state, model):  # type: ignore[no-untyped-def]
     return seconds
 
 
-@njit(cache=True)
-def _advance(state):  # type: ignore[no-untyped-def]
+@compiled
+def _advance(state: State) -> None:
     """Hand out what the step computed; a request that knows all its tokens gets a new one."""
     now_s = state.clock[_NOW]
     for k in range(state.counts[_RUNNING]):
@@ -199,8 +201,8 @@ def _advance(state):  # type: ignore[no-untyped-def]
             state.finish_s[number] = now_s
 
 
-@njit(cache=True)
-def _release_ended(state, rules):  # type: ignore[no-untyped-def]
+@compiled
+def _release_ended(state: State, rules: Rules) -> None:
     """Take slots and memory back from those whose last token is known to be out."""
     counts = state.counts
     kept = 0
@@ -216,15 +218,15 @@ def _release_ended(state, rules):  # type: ignore[no-untyped-def]
     counts[_RUNNING] = kept
 
 
-@njit(cache=True)
-def _blocks(tokens, rules):  # type: ignore[no-untyped-def]
+@compiled
+def _blocks(tokens: int, rules: Rules) -> int:
     return (tokens + rules.block_size - 1) // rules.block_size
 
 
-@njit(cache=True)
-def _victim(state, rules):  # type: ignore[no-untyped-def]
+@compiled
+def _victim(state: State, rules: Rules) -> int:
     """Who loses its memory: the last admitted, or the least urgent and latest."""
-    last = state.running[state.counts[_RUNNING] - 1]
+    last = int(state.running[state.counts[_RUNNING] - 1])
     if not rules.by_priority:
         return last
     victim = last
@@ -233,12 +235,12 @@ def _victim(state, rules):  # type: ignore[no-untyped-def]
         worse = state.priority[number] - state.priority[victim]
         later = state.arrival_s[number] > state.arrival_s[victim]
         if worse > 0.0 or (worse == 0.0 and later):
-            victim = number
+            victim = int(number)
     return victim
 
 
-@njit(cache=True)
-def _before(state, victim, at):  # type: ignore[no-untyped-def]
+@compiled
+def _before(state: State, victim: int, at: int) -> int:
     """How many of those that stand before ``at`` leave with the victim."""
     gone = 0
     for k in range(at):
@@ -247,8 +249,8 @@ def _before(state, victim, at):  # type: ignore[no-untyped-def]
     return gone
 
 
-@njit(cache=True)
-def _take(state, rules, needed):  # type: ignore[no-untyped-def]
+@compiled
+def _take(state: State, rules: Rules, needed: int) -> None:
     """Take free blocks, those that hold nothing first, then those given back longest ago."""
     counts = state.counts
     if rules.blocks < 0 or needed <= 0:
@@ -270,8 +272,8 @@ def _take(state, rules, needed):  # type: ignore[no-untyped-def]
     _drop_ghosts(state, dry)
 
 
-@njit(cache=True)
-def _drop_ghosts(state, gone):  # type: ignore[no-untyped-def]
+@compiled
+def _drop_ghosts(state: State, gone: int) -> None:
     counts = state.counts
     if gone:
         for k in range(counts[_GHOSTS] - gone):
@@ -279,8 +281,8 @@ def _drop_ghosts(state, gone):  # type: ignore[no-untyped-def]
         counts[_GHOSTS] -= gone
 
 
-@njit(cache=True)
-def _free(state, rules, number):  # type: ignore[no-untyped-def]
+@compiled
+def _free(state: State, rules: Rules, number: int) -> None:
     """Give a request's blocks back; with caching the full ones go to the end of the line."""
     if rules.blocks < 0:
         return
@@ -297,8 +299,8 @@ def _free(state, rules, number):  # type: ignore[no-untyped-def]
         counts[_GHOSTS] += 1
 
 
-@njit(cache=True)
-def _cached_blocks(state, rules, number):  # type: ignore[no-untyped-def]
+@compiled
+def _cached_blocks(state: State, rules: Rules, number: int) -> int:
     """Blocks a request need not compute: its own of before, or a prefix known beforehand.
 
     At least one token is left to compute, and only full blocks count.
@@ -307,11 +309,11 @@ def _cached_blocks(state, rules, number):  # type: ignore[no-untyped-def]
         return 0
     known = state.prompt[number] + state.generated[number]
     own = min(state.ghost_blocks[number] * rules.block_size, known - 1)
-    return max(own, min(state.prefix[number], known - 1)) // rules.block_size
+    return int(max(own, min(state.prefix[number], known - 1)) // rules.block_size)
 
 
-@njit(cache=True)
-def _revive(state, number, blocks):  # type: ignore[no-untyped-def]
+@compiled
+def _revive(state: State, number: int, blocks: int) -> None:
     """Take a request's own cached blocks out of the free ones."""
     counts = state.counts
     if state.ghost_blocks[number] == 0:

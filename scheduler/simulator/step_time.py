@@ -3,8 +3,8 @@
 from typing import NamedTuple, Self
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.latency import StepLatency, StepWork, work_seconds
 from scheduler.snapshot import Floats, Ints
 
@@ -55,7 +55,7 @@ class StepTime(NamedTuple):
 
         A chunk of one token counts as a decode. int64[n] each; O(n), under 1 us for a few.
         """
-        return float(_of_batch(chunks, cached, self))
+        return _of_batch(chunks, cached, self)
 
     def seconds_of(
         self, prefills: int, prefill_tokens: int, decodes: int, context: int, cached: int = 0
@@ -68,7 +68,7 @@ class StepTime(NamedTuple):
             context_tokens=decodes * context,
             cached=cached,
         )
-        return float(batch_seconds(prefills, tuple(map(float, work)), context, context, self))
+        return batch_seconds(prefills, StepWork(*map(float, work)), context, context, self)
 
 
 def no_attention() -> Attention:
@@ -78,25 +78,25 @@ def no_attention() -> Attention:
     return Attention(zeros, axis, axis, axis, axis, skew, bound, bound, bound, bound, bound)
 
 
-@njit(cache=True)
-def batch_seconds(prefills, work, shortest, longest, model):  # type: ignore[no-untyped-def]
-    """Seconds of a step: its prefills, its :class:`scheduler.latency.StepWork` as a tuple.
+@compiled
+def batch_seconds(
+    prefills: int, work: StepWork, shortest: float, longest: float, model: StepTime
+) -> float:
+    """Seconds of a step of so many ``prefills``.
 
     ``shortest``, ``longest``: cached tokens of the decodes at the extremes.
     """
-    products, squares, cached, decodes, context, chunk, longest_chunk = work
+    decodes, chunk = work.decodes, work.prefill_tokens
     seconds = _line(model.by_tokens, int(chunk + decodes))
     seconds += _line(model.by_sequences, int(prefills + decodes))
-    seconds += work_seconds(
-        model.linear, products, squares, cached, decodes, context, chunk, longest_chunk
-    )
+    seconds += work_seconds(model.linear, work)
     # Causal attention: a token sees those before it.
-    seen = products + 0.5 * squares
+    seen, context = work.products + 0.5 * work.squares, work.decode_cached
     return seconds + _attention_s(chunk, seen, decodes, context, shortest, longest, model.attention)
 
 
-@njit(cache=True)
-def _of_batch(chunks, cached, model):  # type: ignore[no-untyped-def]
+@compiled
+def _of_batch(chunks: Ints, cached: Ints, model: StepTime) -> float:
     prefills = chunk = decodes = context = longest = cached_prefills = longest_chunk = 0
     products = squares = 0.0
     shortest = 1 << 60
@@ -112,23 +112,31 @@ def _of_batch(chunks, cached, model):  # type: ignore[no-untyped-def]
             decodes += 1
             context += cached[i]
             shortest, longest = min(shortest, cached[i]), max(longest, cached[i])
-    work = (products, squares, cached_prefills, decodes, context, chunk, longest_chunk)
+    work = StepWork(products, squares, cached_prefills, decodes, context, chunk, longest_chunk)
     return batch_seconds(prefills, work, shortest, longest, model)
 
 
-@njit(cache=True)
-def _line(table, at):  # type: ignore[no-untyped-def]
+@compiled
+def _line(table: Floats, at: int) -> float:
     """A table by whole numbers, extended linearly; zero at zero."""
     if at <= 0:
         return 0.0
     last = len(table) - 1
     if at <= last:
-        return table[at]
-    return table[last] + (at - last) * (table[last] - table[last - 1])
+        return float(table[at])
+    return float(table[last] + (at - last) * (table[last] - table[last - 1]))
 
 
-@njit(cache=True)
-def _attention_s(chunk, work, decodes, context, shortest, longest, table):  # type: ignore[no-untyped-def]
+@compiled
+def _attention_s(
+    chunk: float,
+    work: float,
+    decodes: float,
+    context: float,
+    shortest: float,
+    longest: float,
+    table: Attention,
+) -> float:
     """Attention of a step; several prefills count as the one prefill of the same work."""
     if len(table.chunk) <= 2 and table.seconds[1, 1, 1, 1] == 0.0:
         return 0.0
@@ -154,8 +162,8 @@ def _attention_s(chunk, work, decodes, context, shortest, longest, table):  # ty
     return max(seconds, 0.0)
 
 
-@njit(cache=True)
-def _bucket(bounds, value):  # type: ignore[no-untyped-def]
+@compiled
+def _bucket(bounds: Floats, value: float) -> int:
     """The first bound that is not exceeded; the last one above all of them."""
     for k in range(len(bounds)):
         if value <= bounds[k]:
@@ -163,8 +171,8 @@ def _bucket(bounds, value):  # type: ignore[no-untyped-def]
     return len(bounds) - 1
 
 
-@njit(cache=True)
-def _nearest(values, value):  # type: ignore[no-untyped-def]
+@compiled
+def _nearest(values: Floats, value: float) -> int:
     best = 0
     for k in range(1, len(values)):
         if abs(values[k] - value) < abs(values[best] - value):
@@ -172,8 +180,8 @@ def _nearest(values, value):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit(cache=True)
-def _bracket(axis, value):  # type: ignore[no-untyped-def]
+@compiled
+def _bracket(axis: Floats, value: float) -> tuple[int, float]:
     """The left end of the interval to interpolate in, and where in it; outside, the end one."""
     low = 0
     while low < len(axis) - 2 and axis[low + 1] <= value:
@@ -181,8 +189,10 @@ def _bracket(axis, value):  # type: ignore[no-untyped-def]
     return low, (value - axis[low]) / (axis[low + 1] - axis[low])
 
 
-@njit(cache=True)
-def _interpolate(table, chunk, cached, decodes, context):  # type: ignore[no-untyped-def]
+@compiled
+def _interpolate(
+    table: Attention, chunk: float, cached: float, decodes: float, context: float
+) -> float:
     """Linear on each of the four axes, extended linearly outside."""
     i, a = _bracket(table.chunk, chunk)
     j, b = _bracket(table.cached, cached)

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.lengths import expected_remaining
 from scheduler.phase import is_prefilling
 from scheduler.policies.ordered import full_batch_token_s
@@ -55,8 +55,7 @@ def batch_of(snapshot: Snapshot, config: SlidingConfig) -> Batch:
         *_read(
             running.values,
             waiting.values,
-            remaining[0],
-            remaining[1],
+            (remaining[0], remaining[1]),
             snapshot.now_s,
             token_s,
             config.from_first_token,
@@ -65,8 +64,17 @@ def batch_of(snapshot: Snapshot, config: SlidingConfig) -> Batch:
     )
 
 
-@njit(cache=True)
-def _read(running, waiting, more, rest, now_s, token_s, from_first, privileged_below):  # type: ignore[no-untyped-def]
+@compiled
+def _read(
+    running: Floats,
+    waiting: Floats,
+    remaining: tuple[Floats, Floats],
+    now_s: float,
+    token_s: float,
+    from_first: bool,
+    privileged_below: float,
+) -> tuple[Ints, Floats, Floats, Floats, Ints, Floats, Floats, Floats, Ints, int]:
+    more, rest = remaining
     size, n = running.shape[1], waiting.shape[1]
     decode_handle, handle = np.empty(size, np.int64), np.empty(size + n, np.int64)
     context, decode_slack, tbt = np.empty(size), np.empty(size), np.empty(size)
@@ -108,8 +116,8 @@ def _read(running, waiting, more, rest, now_s, token_s, from_first, privileged_b
     )
 
 
-@njit(cache=True)
-def _due_s(request, remaining, token_s, from_first):  # type: ignore[no-untyped-def]
+@compiled
+def _due_s(request: Floats, remaining: float, token_s: float, from_first: bool) -> float:
     """When the next token is due; ``inf``: never.
 
     Of an end-to-end promise the tokens still expected stand before the deadline, ``token_s``
@@ -118,14 +126,14 @@ def _due_s(request, remaining, token_s, from_first):  # type: ignore[no-untyped-
     """
     due_s = request[_ARRIVAL_S] + request[_E2E_S] - token_s * (remaining - 1.0)
     if request[_GENERATED] == 0.0:
-        return min(due_s, request[_ARRIVAL_S] + request[_TTFT_S])
+        return float(min(due_s, request[_ARRIVAL_S] + request[_TTFT_S]))
     start_s = request[_ARRIVAL_S] + request[_TTFT_S]
     if from_first or start_s == np.inf:
         start_s = request[_FIRST_S]
-    return min(due_s, start_s + request[_TPOT_S] * request[_GENERATED])
+    return float(min(due_s, start_s + request[_TPOT_S] * request[_GENERATED]))
 
 
-@njit(cache=True)
-def _between_s(request, token_s):  # type: ignore[no-untyped-def]
+@compiled
+def _between_s(request: Floats, token_s: float) -> float:
     """Time from one due token to the next."""
-    return min(request[_TPOT_S], token_s if request[_E2E_S] < np.inf else np.inf)
+    return min(float(request[_TPOT_S]), token_s if request[_E2E_S] < np.inf else np.inf)

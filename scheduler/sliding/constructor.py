@@ -1,13 +1,15 @@
 """The batch constructor: which prompts to compute whole so that a risky one makes it; compiled."""
 
-import numpy as np
-from numba import njit
+from typing import NamedTuple
 
+import numpy as np
+
+from scheduler.compiled import compiled
 from scheduler.latency import StepLatency
-from scheduler.sliding.allocation import largest_budget, step_seconds
+from scheduler.sliding.allocation import StepLoad, largest_budget, step_seconds
 from scheduler.sliding.batch import Batch
 from scheduler.sliding.config import SlidingConfig
-from scheduler.snapshot import Ints
+from scheduler.snapshot import Floats, Ints
 
 
 def chosen_prompts(
@@ -31,33 +33,47 @@ def chosen_prompts(
     ``kv_tokens`` of new memory. Cost: anchors x candidates x quanta, 60 us where all are at their
     limits, 2 us where nobody is risky.
     """
-    chosen: Ints = _chosen(
+    return _chosen(
         latency.table,
-        float(len(batch.decode_context)),
-        float(batch.decode_context.sum()),
+        batch,
         order[: config.most_candidates],
-        batch.left,
-        batch.cached,
-        batch.slack_s,
-        batch.running,
-        float(bound_s),
+        (float(bound_s), int(slots), float(kv_tokens)),
         int(most),
-        int(slots),
-        float(kv_tokens),
-        config.quanta,
-        config.most_anchors,
-        config.slack_cap_s,
+        (config.quanta, config.most_anchors, config.slack_cap_s),
     )
-    return chosen
 
 
-@njit(cache=True)
-def _chosen(  # type: ignore[no-untyped-def]
-    table, decodes, context, order, left, cached, slack_s, running, bound_s, most, slots,
-    kv_tokens, quanta, most_anchors, cap_s,
-):  # fmt: skip
+class _Room(NamedTuple):
+    """What the prefills of a step may take: seconds, slots, and KV tokens."""
+
+    bound_s: float
+    slots: int
+    kv_tokens: float
+
+
+class _Scale(NamedTuple):
+    """Sums over all candidates; a slack counts ``cap_s`` at most."""
+
+    slack_s: float
+    left: float
+    cap_s: float
+
+
+@compiled
+def _chosen(
+    table: Floats,
+    batch: Batch,
+    order: Ints,
+    engine_room: tuple[float, int, float],
+    most: int,
+    limits: tuple[int, int, float],
+) -> Ints:
+    bound_s, slots, kv_tokens = engine_room
+    quanta, most_anchors, cap_s = limits
+    context, left, slack_s, running = batch.decode_context, batch.left, batch.slack_s, batch.running
+    load = StepLoad(table, float(len(context)), context.sum(), left, batch.cached)
     nobody = np.empty(0, np.int64)
-    whole_s = step_seconds(table, decodes, context, order, left, cached, 0.0, float(most))
+    whole_s = step_seconds(load, order, 0.0, float(most))
     slack_sum = left_sum = 0.0
     anchors = 0
     for i in order:
@@ -66,6 +82,7 @@ def _chosen(  # type: ignore[no-untyped-def]
         anchors += 0.0 <= slack_s[i] < whole_s
     if anchors == 0:
         return nobody
+    scale = _Scale(slack_sum, left_sum, cap_s)
     best, best_count, best_value, best_tokens = nobody, 0, 0.0, 0.0
     tried = 0
     for a in order:
@@ -74,22 +91,19 @@ def _chosen(  # type: ignore[no-untyped-def]
         tried += 1
         alone = np.full(1, a)
         limit_s = min(slack_s[a], bound_s)
-        fits = step_seconds(table, decodes, context, alone, left, cached, 0.0, left[a]) <= limit_s
+        fits = step_seconds(load, alone, 0.0, left[a]) <= limit_s
         new = a >= running
         if left[a] > most or not fits or (new and (slots < 1 or left[a] > kv_tokens)):
             continue
         first = np.concatenate((alone, order[order != a]))
-        capacity = largest_budget(table, decodes, context, first, left, cached, 0.0, limit_s, most)
+        capacity = largest_budget(load, first, 0.0, limit_s, most)
         room = max(capacity - left[a], 0.0)
         others = _others(order, a, left, slack_s, room)
-        picked = _knapsack(others, left, slack_s, room, quanta, slack_sum, left_sum, cap_s)
-        picked = _kept(
-            table, decodes, context, a, picked, left, cached, running, limit_s, slots,
-            kv_tokens,
-        )  # fmt: skip
+        picked = _knapsack(others, left, slack_s, room, quanta, scale)
+        picked = _kept(load, a, picked, running, _Room(limit_s, slots, kv_tokens))
         value = tokens = 0.0
         for i in picked:
-            value += _value(left[i], slack_s[i], slack_sum, left_sum, cap_s)
+            value += _value(left[i], slack_s[i], scale)
             tokens += left[i]
         count = len(picked)
         better = count > best_count or (count == best_count and value > best_value)
@@ -100,14 +114,15 @@ def _chosen(  # type: ignore[no-untyped-def]
     return order[is_chosen[order]]
 
 
-@njit(cache=True)
-def _value(left, slack_s, slack_sum, left_sum, cap_s):  # type: ignore[no-untyped-def]
-    share = max(min(slack_s, cap_s), 0.0) / max(slack_sum, 1e-9) + left / max(left_sum, 1e-9)
+@compiled
+def _value(left: float, slack_s: float, scale: _Scale) -> float:
+    slack_share = max(min(slack_s, scale.cap_s), 0.0) / max(scale.slack_s, 1e-9)
+    share = slack_share + left / max(scale.left, 1e-9)
     return 1.0 / max(share, 1e-9)
 
 
-@njit(cache=True)
-def _others(order, anchor, left, slack_s, room):  # type: ignore[no-untyped-def]
+@compiled
+def _others(order: Ints, anchor: int, left: Floats, slack_s: Floats, room: float) -> Ints:
     kept = np.empty(len(order), np.int64)
     n = 0
     for i in order:
@@ -117,8 +132,10 @@ def _others(order, anchor, left, slack_s, room):  # type: ignore[no-untyped-def]
     return kept[:n]
 
 
-@njit(cache=True)
-def _knapsack(items, left, slack_s, room, quanta, slack_sum, left_sum, cap_s):  # type: ignore[no-untyped-def]
+@compiled
+def _knapsack(
+    items: Ints, left: Floats, slack_s: Floats, room: float, quanta: int, scale: _Scale
+) -> Ints:
     """0/1 knapsack in units of ``room / quanta`` tokens, weights rounded up."""
     if len(items) == 0 or room <= 0.0:
         return items[:0]
@@ -129,7 +146,7 @@ def _knapsack(items, left, slack_s, room, quanta, slack_sum, left_sum, cap_s):  
     for k in range(len(items)):
         i = items[k]
         weight = int(np.ceil(left[i] / unit - 1e-9))
-        worth = _value(left[i], slack_s[i], slack_sum, left_sum, cap_s)
+        worth = _value(left[i], slack_s[i], scale)
         for w in range(quanta, weight - 1, -1):
             if value[w - weight] + worth > value[w]:
                 value[w] = value[w - weight] + worth
@@ -144,12 +161,10 @@ def _knapsack(items, left, slack_s, room, quanta, slack_sum, left_sum, cap_s):  
     return picked[:n][::-1].copy()
 
 
-@njit(cache=True)
-def _kept(  # type: ignore[no-untyped-def]
-    table, decodes, context, anchor, picked, left, cached, running, limit_s, slots,
-    kv_tokens,
-):  # fmt: skip
+@compiled
+def _kept(load: StepLoad, anchor: int, picked: Ints, running: int, room: _Room) -> Ints:
     """The anchor, and of the others the shortest as long as slots, memory and time last."""
+    left, slots, kv_tokens = load.left, room.slots, room.kv_tokens
     kept = np.empty(len(picked) + 1, np.int64)
     kept[0] = anchor
     n, tokens = 1, left[anchor]
@@ -160,10 +175,7 @@ def _kept(  # type: ignore[no-untyped-def]
         if i >= running and (slots < 1 or left[i] > kv_tokens):
             continue
         kept[n] = i
-        seconds = step_seconds(
-            table, decodes, context, kept[: n + 1], left, cached, 0.0, tokens + left[i]
-        )
-        if seconds > limit_s:
+        if step_seconds(load, kept[: n + 1], 0.0, tokens + left[i]) > room.bound_s:
             continue
         n += 1
         tokens += left[i]

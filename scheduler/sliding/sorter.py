@@ -1,11 +1,11 @@
 """The multi-level priority sorter: in which order prompts are computed; compiled."""
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.sliding.batch import Batch
 from scheduler.sliding.config import SlidingConfig
-from scheduler.snapshot import Ints
+from scheduler.snapshot import Floats, Ints
 
 
 def by_levels(batch: Batch, tokens_per_s: float, config: SlidingConfig) -> Ints:
@@ -14,25 +14,30 @@ def by_levels(batch: Batch, tokens_per_s: float, config: SlidingConfig) -> Ints:
     Urgent: computing what is left, at the recent throughput, takes more than the share ``alpha``
     of the slack. Who has missed already stands behind everybody. Cost: 5 us with 150.
     """
-    order: Ints = _by_levels(
+    return _by_levels(
         batch.left, batch.slack_s, batch.guarded, tokens_per_s, config.alpha, config.least_slack_s
     )
-    return order
 
 
 def by_deadline(batch: Batch) -> Ints:
     """Candidates' places by the time their token is due, then as they stand."""
-    order: Ints = _by(batch.slack_s)
-    return order
+    return _by(batch.slack_s)
 
 
-@njit(cache=True)
-def _by(key):  # type: ignore[no-untyped-def]
+@compiled
+def _by(key: Floats) -> Ints:
     return np.argsort(key, kind="mergesort")
 
 
-@njit(cache=True)
-def _by_levels(left, slack_s, guarded, tokens_per_s, alpha, least_slack_s):  # type: ignore[no-untyped-def]
+@compiled
+def _by_levels(
+    left: Floats,
+    slack_s: Floats,
+    guarded: Ints,
+    tokens_per_s: float,
+    alpha: float,
+    least_slack_s: float,
+) -> Ints:
     order = np.argsort(left, kind="mergesort")
     level = np.empty(len(left))
     for i in range(len(left)):

@@ -1,8 +1,8 @@
 """Which running prompts sit out a step so that more pressing ones can begin; compiled."""
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.snapshot import Floats, Ints
 
 
@@ -24,8 +24,7 @@ def sitting_out(
     admitted, sits out; at least one prompt never does. What the others leave of the step is lost:
     no prompt can be given a part of it. Cost: 1 us.
     """
-    found: Ints = _sitting_out(order, left, running, float(tokens), slots, kv_tokens, block_tokens)
-    return found
+    return _sitting_out(order, left, running, float(tokens), slots, kv_tokens, block_tokens)
 
 
 def engine_order(order: Ints, running: int, out: Ints) -> Ints:
@@ -33,12 +32,19 @@ def engine_order(order: Ints, running: int, out: Ints) -> Ints:
 
     Without those of them that are ``out``.
     """
-    found: Ints = _engine_order(order, running, out)
-    return found
+    return _engine_order(order, running, out)
 
 
-@njit(cache=True)
-def _sitting_out(order, left, running, tokens, slots, kv_tokens, block_tokens):  # type: ignore[no-untyped-def]
+@compiled
+def _sitting_out(
+    order: Ints,
+    left: Floats,
+    running: int,
+    tokens: float,
+    slots: int,
+    kv_tokens: float,
+    block_tokens: int,
+) -> Ints:
     out = np.empty(running, np.int64)
     n = admitted = 0
     blocked = False
@@ -61,8 +67,8 @@ def _sitting_out(order, left, running, tokens, slots, kv_tokens, block_tokens): 
     return out[:n]
 
 
-@njit(cache=True)
-def _engine_order(order, running, out):  # type: ignore[no-untyped-def]
+@compiled
+def _engine_order(order: Ints, running: int, out: Ints) -> Ints:
     sits = np.zeros(order.max() + 1, np.bool_)
     sits[out] = True
     found = np.empty(len(order), np.int64)

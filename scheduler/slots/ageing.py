@@ -1,11 +1,10 @@
 """Nothing waits for ever: who is served first because of its age, and what that may cost."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.problem import Fact, SlotProblem
-from scheduler.snapshot import Floats, Ints
+from scheduler.snapshot import Bools, Floats, Ints
 
 
 class Ageing:
@@ -53,6 +52,6 @@ def engine_s(problem: SlotProblem, who: Ints) -> Floats:
     return np.asarray(facts[:, Fact.START_S] / problem.stretch + decode_s)
 
 
-def _has_to_begin(problem: SlotProblem, who: Ints) -> NDArray[np.bool_]:
+def _has_to_begin(problem: SlotProblem, who: Ints) -> Bools:
     """bool[k]: who waits or is being prefilled; a stream that flows waits for nothing."""
     return np.asarray((who >= problem.running) | (problem.facts[who, Fact.START_S] > 0.0))

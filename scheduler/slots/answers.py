@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.phase import is_prefilling
 from scheduler.snapshot import Column, Floats, Snapshot
 
@@ -57,8 +57,8 @@ def answers_of(snapshot: Snapshot, *, catch_up: float) -> Answers:
     return Answers(count, context, token_s, pace_s, bound_s, slack_s, lost_s, every_s, tokens_left)
 
 
-@njit(cache=True)
-def _counted(values, now_s):  # type: ignore[no-untyped-def]
+@compiled
+def _counted(values: Floats, now_s: float) -> tuple[float, float, float]:
     """Answers, their context tokens, and the time between two of their tokens so far."""
     count = context = spent_s = gaps = 0.0
     for i in range(values.shape[1]):
@@ -71,8 +71,10 @@ def _counted(values, now_s):  # type: ignore[no-untyped-def]
     return count, context, spent_s / max(gaps, 1.0)
 
 
-@njit(cache=True)
-def _slack_s(values, atoms, now_s, token_s, pace_s, catch_up):  # type: ignore[no-untyped-def]
+@compiled
+def _slack_s(
+    values: Floats, atoms: Floats, now_s: float, token_s: float, pace_s: float, catch_up: float
+) -> tuple[Floats, Floats, Floats, Floats, float]:
     n = values.shape[1]
     slack_s, lost_s, every_s, tokens_left = np.empty((4, n))
     count, tightest_s = 0, np.inf
@@ -108,8 +110,8 @@ def _slack_s(values, atoms, now_s, token_s, pace_s, catch_up):  # type: ignore[n
     return slack_s[:count], lost_s[:count], every_s[:count], tokens_left[:count], tightest_s
 
 
-@njit(cache=True)
-def remaining(atoms, generated):  # type: ignore[no-untyped-def]
+@compiled
+def remaining(atoms: Floats, generated: float) -> tuple[float, float, float]:
     """Least, mean and most tokens still to come, of the lengths that are left; at least one."""
     total, count, shortest = 0.0, 0, 1.0
     for a in range(atoms.shape[0] - 1, -1, -1):

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled, inlined
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.price import Demand
 from scheduler.slots.problem import Fact, SlotProblem
@@ -14,6 +14,9 @@ _START_S, _TTFT_DUE_S, _E2E_DUE_S = int(Fact.START_S), int(Fact.TTFT_DUE_S), int
 _TPOT_S, _FIRST_TOKEN_S = int(Fact.TPOT_S), int(Fact.FIRST_TOKEN_S)
 _GENERATED, _PROMISED = int(Fact.GENERATED), int(Fact.PROMISED)
 _TOKEN_SLOT_S, _KV_TOKENS = int(Fact.TOKEN_SLOT_S), int(Fact.KV_TOKENS)
+
+# latest_s, low0, low1, high0, high1, cap0 and cap1 of :func:`promise_lines`.
+Lines = tuple[float, float, float, float, float, float, float]
 
 
 class Terms(NamedTuple):
@@ -56,8 +59,8 @@ class Terms(NamedTuple):
         )
 
 
-@njit(cache=True)
-def _memory(facts, running, slots, kv_tokens):  # type: ignore[no-untyped-def]
+@compiled
+def _memory(facts: Floats, running: int, slots: int, kv_tokens: int) -> float:
     """Tokens of memory, at least what the running hold; ``inf`` if it cannot bind."""
     total = most = held = 0.0
     for i in range(facts.shape[0]):
@@ -70,8 +73,8 @@ def _memory(facts, running, slots, kv_tokens):  # type: ignore[no-untyped-def]
     return max(float(kv_tokens), held)
 
 
-@njit(cache=True, inline="always")
-def promise_lines(i, facts, token_s):  # type: ignore[no-untyped-def]
+@inlined
+def promise_lines(i: int, facts: Floats, token_s: float) -> Lines:
     """What keeps the promise if tokens flow from ``b`` on: ``b <= latest_s``, and a remaining
     length of at least ``low0 + low1 b``, at most ``high0 + high1 b`` and ``cap0 + cap1 b``.
 
@@ -99,8 +102,8 @@ def promise_lines(i, facts, token_s):  # type: ignore[no-untyped-def]
     return latest_s, low0, low1, high0, high1, cap0, cap1
 
 
-@njit(cache=True)
-def keeping_lengths(i, begin_s, facts, token_s):  # type: ignore[no-untyped-def]
+@compiled
+def keeping_lengths(i: int, begin_s: float, facts: Floats, token_s: float) -> tuple[float, float]:
     """The remaining lengths, from and to, that keep the promise; ``(1, 0)`` if none does."""
     latest_s, low0, low1, high0, high1, cap0, cap1 = promise_lines(i, facts, token_s)
     if begin_s > latest_s:
@@ -108,8 +111,10 @@ def keeping_lengths(i, begin_s, facts, token_s):  # type: ignore[no-untyped-def]
     return low0 + low1 * begin_s, min(high0 + high1 * begin_s, cap0 + cap1 * begin_s)
 
 
-@njit(cache=True)
-def outlook(i, begin_s, facts, atoms, token_s):  # type: ignore[no-untyped-def]
+@compiled
+def outlook(
+    i: int, begin_s: float, facts: Floats, atoms: Floats, token_s: float
+) -> tuple[float, float]:
     """Chance to keep the promise, and mean tokens until done or until hope is lost."""
     count = atoms.shape[1]
     low, high = keeping_lengths(i, begin_s, facts, token_s)
@@ -127,8 +132,10 @@ def outlook(i, begin_s, facts, atoms, token_s):  # type: ignore[no-untyped-def]
     return kept / count, hopeful / count
 
 
-@njit(cache=True)
-def _worth(facts, atoms, terms, chance, cost_s, index):  # type: ignore[no-untyped-def]
+@compiled
+def _worth(
+    facts: Floats, atoms: Floats, terms: Terms, chance: Floats, cost_s: Floats, index: Floats
+) -> None:
     count = atoms.shape[1]
     for i in range(facts.shape[0]):
         begin_s = facts[i, _START_S]

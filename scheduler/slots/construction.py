@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.decision import StepDecision
 from scheduler.sliding.turns import engine_order, sitting_out
 from scheduler.slots.answers import Answers
@@ -157,8 +157,10 @@ def _tokens_per_s(snapshot: Snapshot, answers: Answers, limit: int, config: Slot
     return tokens / max(step_s * config.chunk_margin, 1e-9)
 
 
-@njit(cache=True)
-def _in_rank(handle, begun, rank, gone, free, silent, overdue):  # type: ignore[no-untyped-def]
+@compiled
+def _in_rank(
+    handle: Ints, begun: int, rank: Ints, gone: Ints, free: int, silent: int, overdue: int
+) -> tuple[Ints, int, int]:
     """Places of who could be computed: all that have begun, and as many others as find a slot.
 
     And how many of them come before all others: the ``silent`` of the plan, and one of the next

@@ -1,8 +1,8 @@
 """In which order prompts are computed so that the fewest are late; compiled."""
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.slots.newcomers import Newcomers, left_over
 from scheduler.slots.prompts import Prompts
 from scheduler.snapshot import Ints
@@ -27,12 +27,18 @@ def by_due(
     work foremost, then as they stood. The first ``stays`` of ``order`` stay in front of all.
     Cost: 2 us, and a pass for each given up.
     """
-    found, kept = _by_due(order, prompts, newcomers, stays, tokens_per_s, share)
-    return found, int(kept)
+    return _by_due(order, prompts, newcomers, stays, tokens_per_s, share)
 
 
-@njit(cache=True)
-def _by_due(order, prompts, newcomers, stays, tokens_per_s, share):  # type: ignore[no-untyped-def]
+@compiled
+def _by_due(
+    order: Ints,
+    prompts: Prompts,
+    newcomers: Newcomers,
+    stays: int,
+    tokens_per_s: float,
+    share: float,
+) -> tuple[Ints, int]:
     work, slack_s, begun = prompts.work, prompts.slack_s, prompts.begun
     n = len(order)
     found = np.empty(n, np.int64)

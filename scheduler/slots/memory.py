@@ -1,11 +1,13 @@
 """Who may be admitted without running out of KV memory later: the forecast peak of its use."""
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import njit
 from scipy.special import ndtri
 
+from scheduler.compiled import compiled
 from scheduler.slots.problem import BLOCK_TOKENS, Fact, SlotProblem
-from scheduler.snapshot import Floats, Ints
+from scheduler.snapshot import Bools, Floats, Ints
 
 _KV_TOKENS, _TTFT_DUE_S = int(Fact.KV_TOKENS), int(Fact.TTFT_DUE_S)
 
@@ -49,10 +51,9 @@ def held_back(
         order,
         first,
         np.zeros(len(problem)) if gain is None else gain,
-        (problem.slots, kv_tokens, float(ndtri(1.0 - risk))),
-        _MOMENTS,
+        (problem.slots, kv_tokens, float(ndtri(1.0 - risk)), _MOMENTS),
     )
-    return np.asarray(order[held])
+    return order[held]
 
 
 def fitting_now(
@@ -67,9 +68,7 @@ def fitting_now(
     set aside: the prompt tokens ``left``, float64[running], of those who run, and the context of
     those who are held. Cost: 2 ns for each.
     """
-    return np.asarray(
-        _fitting_now(held, problem.context, problem.facts, float(kv_free), left, gain, first)
-    )
+    return _fitting_now(held, problem.context, problem.facts, float(kv_free), left, gain, first)
 
 
 def giving_way(problem: SlotProblem, order: Ints) -> tuple[Ints, Ints]:
@@ -78,14 +77,27 @@ def giving_way(problem: SlotProblem, order: Ints) -> tuple[Ints, Ints]:
     The front of an order holds the memory, as far as it goes. The running keep what they have
     together, however much it is.
     """
-    found: tuple[Ints, Ints] = _giving_way(
-        order, problem.facts, problem.running, problem.slots, problem.kv_tokens
-    )
-    return found
+    return _giving_way(order, problem.facts, problem.running, problem.slots, problem.kv_tokens)
 
 
-@njit(cache=True)
-def _giving_way(order, facts, running, slots, kv_tokens):  # type: ignore[no-untyped-def]
+class _Use(NamedTuple):
+    """Forecast use of memory between each of the ``moments`` and the next, float64[k] each.
+
+    ``mean`` and ``variance`` are those of all who were counted; ``own`` and ``square``, the mean
+    and the mean square of one request, are room to work in.
+    """
+
+    moments: Floats
+    mean: Floats
+    variance: Floats
+    own: Floats
+    square: Floats
+
+
+@compiled
+def _giving_way(
+    order: Ints, facts: Floats, running: int, slots: int, kv_tokens: int
+) -> tuple[Ints, Ints]:
     held = 0.0
     for i in range(running):
         held += facts[i, _KV_TOKENS]
@@ -98,8 +110,10 @@ def _giving_way(order, facts, running, slots, kv_tokens):  # type: ignore[no-unt
     return behind[behind < running], ahead[ahead >= running]
 
 
-@njit(cache=True)
-def _fitting_now(held, context, facts, free, left, gain, first):  # type: ignore[no-untyped-def]
+@compiled
+def _fitting_now(
+    held: Ints, context: Floats, facts: Floats, free: float, left: Floats, gain: Floats, first: Ints
+) -> Ints:
     found = np.empty(len(held), np.int64)
     is_first = np.zeros(len(context), np.bool_)
     is_first[first] = True
@@ -120,18 +134,27 @@ def _fitting_now(held, context, facts, free, left, gain, first):  # type: ignore
     return found[:count]
 
 
-@njit(cache=True)
-def _held(context, atoms, waits, order, first, gain, limits, moments):  # type: ignore[no-untyped-def]
-    """bool[n], by place in ``order``."""
-    slots, kv_tokens, z = limits
+@compiled
+def _held(
+    context: Floats,
+    atoms: Floats,
+    waits: Bools,
+    order: Ints,
+    first: int,
+    gain: Floats,
+    limits: tuple[int, int, float, Floats],
+) -> Bools:
+    """bool[n], by place in ``order``; ``limits``: slots, memory, deviations, moments."""
+    slots, kv_tokens, z, moments = limits
     held = np.zeros(len(order), np.bool_)
     if _most(context, atoms, waits, order, slots) <= kv_tokens:
         return held
     mean, variance, own, square = np.zeros((4, len(moments)))
+    use = _Use(moments, mean, variance, own, square)
     free, running, tries = slots, 0, _TRIES
     for i in range(len(waits)):
         if not waits[i]:
-            _add(context[i], atoms[i], moments, 0, own, square, mean, variance)
+            _add(context[i], atoms[i], use, 0)
             running += 1
     free -= running
     reserved = False
@@ -147,7 +170,7 @@ def _held(context, atoms, waits, order, first, gain, limits, moments):  # type: 
             if later and (gain[i] < 0.0 or tries < 1 or (full and reserved)):
                 held[place] = True
                 continue
-            start = _start(context[i], atoms[i], moments, own, square, mean, variance, kv_tokens, z)
+            start = _start(context[i], atoms[i], use, kv_tokens, z)
         running += 1
         if start > 0:
             held[place] = True
@@ -157,12 +180,12 @@ def _held(context, atoms, waits, order, first, gain, limits, moments):  # type: 
             reserved = True
         else:
             free -= 1
-        _add(context[i], atoms[i], moments, start, own, square, mean, variance)
+        _add(context[i], atoms[i], use, start)
     return held
 
 
-@njit(cache=True)
-def _most(context, atoms, waits, order, slots):  # type: ignore[no-untyped-def]
+@compiled
+def _most(context: Floats, atoms: Floats, waits: Bools, order: Ints, slots: int) -> float:
     """Tokens of memory if everybody says the most that is forecast, and all at once."""
     total = 0.0
     waiting = 0
@@ -173,12 +196,13 @@ def _most(context, atoms, waits, order, slots):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True)
-def _start(context, atoms, moments, own, square, mean, variance, kv_tokens, z):  # type: ignore[no-untyped-def]
+@compiled
+def _start(context: float, atoms: Floats, use: _Use, kv_tokens: int, z: float) -> int:
     """The first moment from which on memory for a request is free; at the end in any case."""
+    moments, mean, variance, own, square = use
     last = len(moments) - 1
     for start in range(last):
-        _hold(context, atoms, moments, start, own, square)
+        _hold(context, atoms, use, start)
         fits = True
         for k in range(start, last):
             spread = variance[k] + square[k] - own[k] * own[k]
@@ -190,21 +214,23 @@ def _start(context, atoms, moments, own, square, mean, variance, kv_tokens, z): 
     return last
 
 
-@njit(cache=True)
-def _add(context, atoms, moments, start, own, square, mean, variance):  # type: ignore[no-untyped-def]
+@compiled
+def _add(context: float, atoms: Floats, use: _Use, start: int) -> None:
     """Count a request that begins at one of the ``moments``."""
-    _hold(context, atoms, moments, start, own, square)
+    _hold(context, atoms, use, start)
+    moments, mean, variance, own, square = use
     for k in range(start, len(moments)):
         mean[k] += own[k]
         variance[k] += max(square[k] - own[k] * own[k], 0.0)
 
 
-@njit(cache=True)
-def _hold(context, atoms, moments, start, own, square):  # type: ignore[no-untyped-def]
+@compiled
+def _hold(context: float, atoms: Floats, use: _Use, start: int) -> None:
     """The most that it holds between each moment and the next: mean and mean square.
 
     Nothing before ``start``, nor after the last moment.
     """
+    moments, own, square = use.moments, use.own, use.square
     count = len(atoms)
     own[:] = square[:] = 0.0
     for k in range(start, len(moments) - 1):

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.snapshot import Floats
 
 # Fewer arrivals, or a shorter time, say nothing about the rate.
@@ -62,8 +62,8 @@ def _sorted(values: Floats) -> tuple[Floats, Floats]:
     return ordered, np.concatenate(([0.0], np.cumsum(finite)))
 
 
-@njit(cache=True)
-def left_over(left, newcomers, tokens_per_s, share):  # type: ignore[no-untyped-def]
+@compiled
+def left_over(left: float, newcomers: Newcomers, tokens_per_s: float, share: float) -> float:
     """Tokens per second for those at hand, when newcomers with less than ``left`` had theirs.
 
     The fraction ``share`` of these is served first; the others come too late for that.
@@ -71,5 +71,5 @@ def left_over(left, newcomers, tokens_per_s, share):  # type: ignore[no-untyped-
     count = len(newcomers.tokens)
     if count == 0:
         return tokens_per_s
-    smaller = newcomers.token_sums[np.searchsorted(newcomers.tokens, left)] / count
+    smaller = float(newcomers.token_sums[np.searchsorted(newcomers.tokens, left)]) / count
     return tokens_per_s - share * min(newcomers.per_s * smaller, tokens_per_s)

@@ -3,14 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
+from scheduler.compiled import compiled
 from scheduler.decision import StepDecision
 from scheduler.slots.chance import outlook
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.problem import Fact, SlotProblem
-from scheduler.snapshot import Floats, Ints, Snapshot
+from scheduler.snapshot import Bools, Floats, Ints, Snapshot
 
 _START_S, _RESTART_S, _PROMISED = int(Fact.START_S), int(Fact.RESTART_S), int(Fact.PROMISED)
 
@@ -26,7 +25,7 @@ class Outcome(NamedTuple):
 
     handle: Ints
     slot: Ints
-    runs: NDArray[np.bool_]
+    runs: Bools
     turn_s: Floats
     begin_s: Floats
     end_s: Floats
@@ -71,8 +70,10 @@ def outcome(snapshot: Snapshot, decision: StepDecision) -> Outcome:
     )
 
 
-@njit(cache=True)
-def _walk(rows, keeps, running, slots, facts, atoms, token_s):  # type: ignore[no-untyped-def]
+@compiled
+def _walk(
+    rows: Ints, keeps: int, running: int, slots: int, facts: Floats, atoms: Floats, token_s: float
+) -> tuple[Ints, Floats, Floats, Floats, Floats, Floats]:
     """Each takes the slot that comes free first; prefills are computed one after the other."""
     n = len(rows)
     # Nobody needs more slots than there are requests.

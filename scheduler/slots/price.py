@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.snapshot import Floats
 
 _FEW = 8
@@ -55,8 +55,8 @@ class SlotPrice:
         return Demand(*_demand(self._seen[: self._count], now_s, slots))
 
 
-@njit(cache=True)
-def _demand(seen, now_s, slots):  # type: ignore[no-untyped-def]
+@compiled
+def _demand(seen: Floats, now_s: float, slots: int) -> tuple[float, Floats, Floats]:
     """The price is the ratio of the first request, best first, that no longer fits the slots."""
     span_s = max(now_s - seen[:, 0].min(), 1e-3)
     ratio = seen[:, 1] / np.maximum(seen[:, 2], 1e-9)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numba import njit
 
-from scheduler.latency import Scenario, work_seconds
+from scheduler.compiled import compiled
+from scheduler.latency import Scenario, StepWork, work_seconds
 from scheduler.lengths import fill_known_atoms
 from scheduler.slots.config import SlotConfig
 from scheduler.snapshot import ATOMS, Column, Floats, Ints, Snapshot
@@ -39,6 +39,9 @@ class Fact(IntEnum):
     PROMISED = 7  # 1 if anything was promised, else 0
     TOKEN_SLOT_S = 8  # slot-seconds that each of its tokens takes from everybody
     KV_TOKENS = 9  # memory that it holds, on average over its remaining tokens
+
+
+_FACTS = len(Fact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class SlotProblem:
         running, waiting = snapshot.running, snapshot.waiting
         values = _side_by_side(running.values, waiting.values)
         n = values.shape[1]
-        facts, atoms, waited_s = np.empty((n, len(Fact))), np.empty((n, ATOMS)), np.empty(n)
+        atoms = np.empty((n, ATOMS))
         lengths = snapshot.lengths
         fill_known_atoms(
             values[Column.HANDLE],
@@ -97,7 +100,7 @@ class SlotProblem:
         )
         # The share of the engine that a token of context takes, or else each request.
         shares = (slots / kv_tokens, 0.0) if in_memory <= places else (0.0, slots / places)
-        _read(values, atoms, table, snapshot.now_s, slots, shares, facts, waited_s)
+        facts, waited_s = _read(values, atoms, table, snapshot.now_s, slots, shares)
         facts[:, : Fact.TTFT_DUE_S] *= stretch
         return cls(
             handle=values[Column.HANDLE].astype(np.int64),
@@ -114,28 +117,43 @@ class SlotProblem:
         )
 
 
-@njit(cache=True)
-def _side_by_side(left, right):  # type: ignore[no-untyped-def]
+@compiled
+def _side_by_side(left: Floats, right: Floats) -> Floats:
     values = np.empty((left.shape[0], left.shape[1] + right.shape[1]))
     values[:, : left.shape[1]] = left
     values[:, left.shape[1] :] = right
     return values
 
 
-@njit(cache=True)
-def _added_prefill_s(tokens, table):  # type: ignore[no-untyped-def]
+@compiled
+def _added_prefill_s(tokens: float, table: Floats) -> float:
     """What a prefill of so many tokens adds to a step that decodes anyway."""
     if tokens <= 0.0:
         return 0.0
-    alone_s = work_seconds(table, 0.0, tokens * tokens, 0.0, 0.0, 0.0, tokens, tokens)
-    return alone_s - min(table[_PREFILL, -1], table[_DECODE, -1])
+    alone_s = work_seconds(table, StepWork(0.0, tokens * tokens, 0.0, 0.0, 0.0, tokens, tokens))
+    return alone_s - min(float(table[_PREFILL, -1]), float(table[_DECODE, -1]))
 
 
-@njit(cache=True)
-def _read(values, atoms, table, now_s, slots, shares, facts, waited_s):  # type: ignore[no-untyped-def]
-    """Fill ``facts`` and ``waited_s``."""
+@compiled
+def _decode_s(context: float, table: Floats) -> float:
+    """Seconds of a step that decodes one request."""
+    return work_seconds(table, StepWork(0.0, 0.0, 0.0, 1.0, context, 0.0, 0.0))
+
+
+@compiled
+def _read(
+    values: Floats,
+    atoms: Floats,
+    table: Floats,
+    now_s: float,
+    slots: int,
+    shares: tuple[float, float],
+) -> tuple[Floats, Floats]:
+    """``facts`` and ``waited_s``."""
+    n = values.shape[1]
+    facts, waited_s = np.empty((n, _FACTS)), np.empty(n)
     by_token, by_request = shares
-    for i in range(values.shape[1]):
+    for i in range(n):
         arrival_s, generated = values[_ARRIVAL_S, i], values[_GENERATED, i]
         prompt, ttft_s = values[_PROMPT_TOKENS, i], values[_TARGET_TTFT_S, i]
         first_s, e2e_s = values[_FIRST_S, i], values[_TARGET_E2E_S, i]
@@ -156,14 +174,23 @@ def _read(values, atoms, table, now_s, slots, shares, facts, waited_s):  # type:
         facts[i, 7] = 1.0 if min(ttft_s, tpot_s, e2e_s) < np.inf else 0.0
         # Its own part of a decode step, and its share of what the step takes anyway.
         shared_s = table[_DECODE, -1]
-        own_s = work_seconds(table, 0.0, 0.0, 0.0, 1.0, context, 0.0, 0.0) - shared_s
+        own_s = _decode_s(context, table) - shared_s
         facts[i, 9] = context + BLOCK_TOKENS
         facts[i, 8] = slots * own_s + shared_s * (by_token * facts[i, 9] + by_request)
         waited_s[i] = now_s - arrival_s
+    return facts, waited_s
 
 
-@njit(cache=True)
-def _pace(values, atoms, running, table, slots, kv_tokens, margin):  # type: ignore[no-untyped-def]
+@compiled
+def _pace(
+    values: Floats,
+    atoms: Floats,
+    running: int,
+    table: Floats,
+    slots: int,
+    kv_tokens: int,
+    margin: float,
+) -> tuple[float, float, float, float]:
     """token_s, stretch and places of :class:`SlotProblem`, and how many fit into memory."""
     n = values.shape[1]
     context = prefills_s = tokens = 0.0
@@ -183,7 +210,7 @@ def _pace(values, atoms, running, table, slots, kv_tokens, margin):  # type: ign
     in_memory = max(kv_tokens / (context + BLOCK_TOKENS), 1.0)
     places = min(float(slots), in_memory)
     shared_s = table[_DECODE, -1]
-    own_s = work_seconds(table, 0.0, 0.0, 0.0, 1.0, context, 0.0, 0.0) - shared_s
+    own_s = _decode_s(context, table) - shared_s
     prefill_s = prefills_s / max(tokens, float(n))
     in_pace = (pace_s - shared_s) / max(own_s + prefill_s, 1e-12)
     if in_pace >= 1.0:

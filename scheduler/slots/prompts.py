@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.latency import Scenario, StepWork
 from scheduler.phase import is_prefilling
 from scheduler.slots.answers import remaining
@@ -64,16 +64,22 @@ def prompts_of(
             others if waiting else others[:, :0],
             snapshot.lengths.atoms,
             snapshot.latency.table[_PREFILL],
-            snapshot.now_s,
-            token_s,
-            pace_s,
+            (snapshot.now_s, token_s, pace_s),
             silence_s,
         )
     )
 
 
-@njit(cache=True)
-def _read(running, waiting, atoms, prefill, now_s, token_s, pace_s, silence_s):  # type: ignore[no-untyped-def]
+@compiled
+def _read(
+    running: Floats,
+    waiting: Floats,
+    atoms: Floats,
+    prefill: Floats,
+    pace: tuple[float, float, float],
+    silence_s: float,
+) -> tuple[int, Ints, Floats, Floats, Floats, Floats, Ints]:
+    now_s, token_s, pace_s = pace
     size, n = running.shape[1], waiting.shape[1]
     handle, answers = np.empty(size + n, np.int64), np.empty(size, np.int64)
     left, cached, slack_s = np.empty(size + n), np.empty(size + n), np.empty(size + n)
@@ -100,8 +106,8 @@ def _read(running, waiting, atoms, prefill, now_s, token_s, pace_s, silence_s): 
     return begun, handle[:count], left, cached, work, slack_s[:count], answers[:decodes]
 
 
-@njit(cache=True)
-def work_of(left, cached, prefill):  # type: ignore[no-untyped-def]
+@compiled
+def work_of(left: Floats, cached: Floats, prefill: Floats) -> Floats:
     """Tokens over an empty cache that take as long as ``left`` over ``cached``, float64[n] each.
 
     Attention makes a token slower the more are cached before it. ``prefill`` is the row of
@@ -110,11 +116,12 @@ def work_of(left, cached, prefill):  # type: ignore[no-untyped-def]
     token_s = prefill[_TOKENS] + prefill[_LONGEST]
     if token_s <= 0.0:
         return left.copy()
-    return left * (1.0 + prefill[_PRODUCTS] / token_s * (cached + left / 2.0))
+    slower = float(prefill[_PRODUCTS] / token_s)
+    return left * (1.0 + slower * (cached + left / 2.0))
 
 
-@njit(cache=True)
-def _slack_s(request, atoms, now_s, token_s, pace_s):  # type: ignore[no-untyped-def]
+@compiled
+def _slack_s(request: Floats, atoms: Floats, now_s: float, token_s: float, pace_s: float) -> float:
     generated, slack_s = request[_GENERATED], np.inf
     due_s = request[_ARRIVAL_S] + request[_TTFT_S] - now_s
     if generated == 0.0:

@@ -1,10 +1,12 @@
 """Orders built turn by turn: who would lose most by waiting comes next; compiled."""
 
 import numpy as np
-from numba import njit
 
-from scheduler.slots.timetable import middles
+from scheduler.compiled import compiled
+from scheduler.slots.chance import Terms
+from scheduler.slots.timetable import Timetable, middles
 from scheduler.slots.walk import all_free, keeps_slot, next_turn, take_slot, walk
+from scheduler.snapshot import Floats, Ints
 
 # Each pair wins in other situations: the share of the price of delay that is charged, and how many
 # ticks later "later" is. Only shares, because the price counts everybody's loss by itself, and
@@ -13,8 +15,8 @@ PRICE_SHARES = (0.1, 0.4, 0.2)
 TICKS_AHEAD = (768, 64, 992)
 
 
-@njit(cache=True)
-def regret_order(order, table, terms, price, ahead):  # type: ignore[no-untyped-def]
+@compiled
+def regret_order(order: Ints, table: Timetable, terms: Terms, price: Floats, ahead: int) -> None:
     """Fill ``order``, int64[n], by regret insertion.
 
     The next turn goes to the candidate that loses most by waiting: its worth now against the
@@ -27,8 +29,8 @@ def regret_order(order, table, terms, price, ahead):  # type: ignore[no-untyped-
     _construct(order, table, terms, stay, now, best, ahead)
 
 
-@njit(cache=True)
-def delay_price(order, table, terms, free, turns):  # type: ignore[no-untyped-def]
+@compiled
+def delay_price(order: Ints, table: Timetable, terms: Terms, free: Floats, turns: Ints) -> Floats:
     """float64[cells]: what a tick of a slot taken then costs those of ``order`` behind it."""
     cells = table.worth.shape[1]
     _, seen = walk(order, table, terms, free, turns)
@@ -46,16 +48,18 @@ def delay_price(order, table, terms, free, turns):  # type: ignore[no-untyped-de
     return lost / terms.slots
 
 
-@njit(cache=True)
-def _space(table, terms):  # type: ignore[no-untyped-def]
+@compiled
+def _space(table: Timetable, terms: Terms) -> Floats:
     """float64[n]: how many slots' worth of the engine each holds, by memory where that binds."""
     if terms.kv_tokens < np.inf:
         return table.memory * (terms.slots / terms.kv_tokens)
     return np.ones(len(table.memory))
 
 
-@njit(cache=True)
-def _net_worth(table, terms, price, space):  # type: ignore[no-untyped-def]
+@compiled
+def _net_worth(
+    table: Timetable, terms: Terms, price: Floats, space: Floats
+) -> tuple[Floats, Floats]:
     """Worth less the price of the slot time, by cell, and its maximum from each cell on."""
     n, cells = table.worth.shape
     now, best = np.empty((n, cells)), np.empty((n, cells))
@@ -71,8 +75,10 @@ def _net_worth(table, terms, price, space):  # type: ignore[no-untyped-def]
     return now, best
 
 
-@njit(cache=True)
-def _construct(order, table, terms, stay, now, best, ahead):  # type: ignore[no-untyped-def]
+@compiled
+def _construct(
+    order: Ints, table: Timetable, terms: Terms, stay: Floats, now: Floats, best: Floats, ahead: int
+) -> None:
     """Fill ``order`` turn by turn; who gets none in the window follows in index order.
 
     A turn comes when a slot is free, and the memory for the least of those left; who does not
@@ -107,11 +113,11 @@ def _construct(order, table, terms, stay, now, best, ahead):  # type: ignore[no-
         left[pick] = left[n - placed - 1]
         memory = table.memory[i]
         if i < terms.running and keeps_slot(free, at, memory, terms):
-            hold = table.stay_hold[i]
-            chain = take_slot(free, 0, 0, table.stay_prefill[i], hold, memory, terms, chain)
+            held = (table.stay_prefill[i], table.stay_hold[i], memory)
+            chain = take_slot(free, 0, 0, held, terms, chain)
         else:
-            hold = table.hold[i, cell]
-            chain = take_slot(free, at, turn, table.prefill[i], hold, memory, terms, chain)
+            held = (table.prefill[i], table.hold[i, cell], memory)
+            chain = take_slot(free, at, turn, held, terms, chain)
         order[placed] = i
         placed += 1
     order[placed:] = np.sort(left[: n - placed])

@@ -2,12 +2,13 @@
 
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from scheduler.annealing.clock import now_ns
-from scheduler.annealing.draws import below, unit
+from scheduler.annealing.draws import Words, below, unit
+from scheduler.compiled import compiled, inlined
 from scheduler.slots.chance import Terms
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.problem import SlotProblem
@@ -15,7 +16,7 @@ from scheduler.slots.regret import PRICE_SHARES, TICKS_AHEAD, delay_price, regre
 from scheduler.slots.seeds import restricted, shortlist
 from scheduler.slots.timetable import Timetable
 from scheduler.slots.walk import walk
-from scheduler.snapshot import Ints
+from scheduler.snapshot import Floats, Ints
 
 # For so many candidates one order is built by regret whatever the clock says (under 0.5 ms).
 _ALWAYS_BUILT = 600
@@ -68,18 +69,24 @@ class SlotSearch:
             best,
             table,
             terms,
-            config.heat,
-            config.cooling,
-            config.chunk,
-            config.max_moves,
+            (config.heat, config.cooling, config.chunk, config.max_moves),
             self._rng,
             deadline_ns,
         )
         return SearchResult(_in_full(best, chosen, seeds[0]), value, seed_value, evaluations)
 
 
-@njit(cache=True)
-def _in_full(best, chosen, others):  # type: ignore[no-untyped-def]
+class _Floor(NamedTuple):
+    """What :func:`scheduler.slots.walk.walk` takes beside the order."""
+
+    table: Timetable
+    terms: Terms
+    free: Floats
+    turns: Ints
+
+
+@compiled
+def _in_full(best: Ints, chosen: Ints, others: Ints) -> Ints:
     """The ``chosen`` in their best order, then the rest as they stand in ``others``."""
     n = others.shape[0]
     is_chosen = np.zeros(n, dtype=np.bool_)
@@ -90,10 +97,18 @@ def _in_full(best, chosen, others):  # type: ignore[no-untyped-def]
     return order
 
 
-@njit(cache=True)
-def _search(  # type: ignore[no-untyped-def]
-    seeds, best, table, terms, heat, cooling, chunk, max_moves, rng, deadline_ns
-):
+@compiled
+def _search(
+    seeds: Ints,
+    best: Ints,
+    table: Timetable,
+    terms: Terms,
+    schedule: tuple[float, float, int, int],
+    rng: Words,
+    deadline_ns: int,
+) -> tuple[float, float, int]:
+    """``schedule``: heat, cooling, chunk and most moves."""
+    heat, cooling, chunk, max_moves = schedule
     n = seeds.shape[1]
     free = np.empty((2, len(table.cell_of)))
     turns = np.empty(n, dtype=np.int64)
@@ -124,16 +139,17 @@ def _search(  # type: ignore[no-untyped-def]
         built += 1
     order[:] = best
     worth = np.array([top, top])
+    floor = _Floor(table, terms, free, turns)
     moves = 0
     while moves < max_moves and n > 1 and now_ns(clock) < deadline_ns:
-        _anneal(order, best, worth, heat, chunk, rng, table, terms, free, turns)
+        _anneal(order, best, worth, heat, chunk, rng, floor)
         moves += chunk
         heat *= cooling
     return worth[1], seed_value, seeds.shape[0] + built + moves
 
 
-@njit(cache=True)
-def _move(order, source, target):  # type: ignore[no-untyped-def]
+@compiled
+def _move(order: Ints, source: int, target: int) -> None:
     """Take the candidate at ``source`` out and put it in at ``target``."""
     moved = order[source]
     step = 1 if source < target else -1
@@ -142,13 +158,16 @@ def _move(order, source, target):  # type: ignore[no-untyped-def]
     order[target] = moved
 
 
-@njit(cache=True)
-def _anneal(order, best, worth, heat, moves, rng, table, terms, free, turns):  # type: ignore[no-untyped-def]
+@compiled
+def _anneal(
+    order: Ints, best: Ints, worth: Floats, heat: float, moves: int, rng: Words, floor: _Floor
+) -> None:
     """Try so many swaps and insertions, both ways; ``worth`` is the value now and the best one.
 
     One end of each move lies within the first two rounds of the slots, the other within what
     has a turn in the window, or not far behind it: the rest is not looked at.
     """
+    table, terms, free, turns = floor
     _, seen = walk(order, table, terms, free, turns)
     front = min(len(order), 2 * terms.slots)
     reach = max(min(len(order), seen + seen // 4 + 1), 2)
@@ -167,8 +186,8 @@ def _anneal(order, best, worth, heat, moves, rng, table, terms, free, turns):  #
             _apply(order, a, b, -kind)
 
 
-@njit(cache=True, inline="always")
-def _apply(order, a, b, kind):  # type: ignore[no-untyped-def]
+@inlined
+def _apply(order: Ints, a: int, b: int, kind: int) -> None:
     """Swap (0), bring b to a (1) or a to b (2); -1 and -2 undo the latter."""
     if kind == 0:
         order[a], order[b] = order[b], order[a]

@@ -1,8 +1,8 @@
 """The orders from which the search starts: simple rules, each right in some situation."""
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.slots.problem import Fact, SlotProblem
 from scheduler.snapshot import Floats, Ints
 
@@ -31,38 +31,40 @@ def seed_orders(
     with newcomers where their index puts them. Of a long queue only the front is sorted, as far
     as :func:`shortlist` looks. Cost: about 60 us with 150 waiting, compiled.
     """
-    return np.asarray(
-        _orders(
-            problem.handle,
-            problem.running,
-            problem.facts,
-            problem.waited_s,
-            problem.atoms,
-            problem.token_s,
-            chance,
-            cost_s,
-            index,
-            price,
-            previous,
-            problem.running + _ROUNDS * problem.slots,
-        )
+    return _orders(
+        (problem.handle, previous),
+        problem.running,
+        (problem.facts, problem.atoms, problem.waited_s),
+        (chance, cost_s, index),
+        problem.token_s,
+        price,
+        problem.running + _ROUNDS * problem.slots,
     )
 
 
 def shortlist(seeds: Ints, running: int, slots: int) -> Ints:
     """Sorted indices, int64[m], of the running and of whoever stands near a front of ``seeds``."""
-    return np.asarray(_shortlist(seeds, running, _ROUNDS * slots))
+    return _shortlist(seeds, running, _ROUNDS * slots)
 
 
 def restricted(seeds: Ints, chosen: Ints) -> Ints:
     """The orders of the ``chosen`` alone, int64[k, m], as indices into ``chosen``."""
-    return np.asarray(_restricted(seeds, chosen))
+    return _restricted(seeds, chosen)
 
 
-@njit(cache=True)
-def _orders(  # type: ignore[no-untyped-def]
-    handle, running, facts, waited_s, atoms, token_s, chance, cost_s, index, price, previous, depth
-):
+@compiled
+def _orders(
+    handles: tuple[Ints, Ints],
+    running: int,
+    candidates: tuple[Floats, Floats, Floats],
+    worth: tuple[Floats, Floats, Floats],
+    token_s: float,
+    price: float,
+    depth: int,
+) -> Ints:
+    handle, previous = handles
+    facts, atoms, waited_s = candidates
+    chance, cost_s, index = worth
     n = handle.shape[0]
     seeds = np.empty((_SEEDS, n), dtype=np.int64)
     by_index = _front_sorted(-index, depth)
@@ -88,8 +90,8 @@ def _orders(  # type: ignore[no-untyped-def]
     return seeds
 
 
-@njit(cache=True)
-def _front_sorted(key, depth):  # type: ignore[no-untyped-def]
+@compiled
+def _front_sorted(key: Floats | Ints, depth: int) -> Ints:
     """Positions in ascending order of ``key``, ties in place; from ``depth`` on in any order."""
     n = len(key)
     if n <= 2 * depth:
@@ -107,8 +109,8 @@ def _front_sorted(key, depth):  # type: ignore[no-untyped-def]
     return order
 
 
-@njit(cache=True)
-def _shortlist(seeds, running, depth):  # type: ignore[no-untyped-def]
+@compiled
+def _shortlist(seeds: Ints, running: int, depth: int) -> Ints:
     n = seeds.shape[1]
     near = np.zeros(n, dtype=np.bool_)
     near[:running] = True
@@ -117,8 +119,8 @@ def _shortlist(seeds, running, depth):  # type: ignore[no-untyped-def]
     return np.flatnonzero(near)
 
 
-@njit(cache=True)
-def _restricted(seeds, chosen):  # type: ignore[no-untyped-def]
+@compiled
+def _restricted(seeds: Ints, chosen: Ints) -> Ints:
     place = np.full(seeds.shape[1], -1, dtype=np.int64)
     place[chosen] = np.arange(len(chosen))
     orders = np.empty((seeds.shape[0], len(chosen)), dtype=np.int64)
@@ -131,8 +133,8 @@ def _restricted(seeds, chosen):  # type: ignore[no-untyped-def]
     return orders
 
 
-@njit(cache=True)
-def _ranks(handle, by_index, previous):  # type: ignore[no-untyped-def]
+@compiled
+def _ranks(handle: Ints, by_index: Ints, previous: Ints) -> Ints:
     """Of each candidate in ``by_index``: its place in the previous plan, else where it is now."""
     top = handle.max() if len(handle) else 0
     if len(previous):

@@ -8,12 +8,12 @@ brought back; and nobody is preempted over and over.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scheduler.compiled import compiled
 from scheduler.phase import is_prefilling
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.problem import Fact, SlotProblem
-from scheduler.snapshot import Column, Ints, Snapshot
+from scheduler.snapshot import Bools, Column, Floats, Ints, Snapshot
 
 _HANDLE, _PROMPT_TOKENS = int(Column.HANDLE), int(Column.PROMPT_TOKENS)
 _GENERATED, _LAST_TOKEN_S = int(Column.GENERATED), int(Column.LAST_TOKEN_S)
@@ -48,7 +48,7 @@ def silent_streams(snapshot: Snapshot, problem: SlotProblem, config: SlotConfig)
         snapshot.now_s,
         config.silence_s,
     )
-    return SilentStreams(first, int(forced))
+    return SilentStreams(first, forced)
 
 
 def in_front(first: Ints, order: Ints) -> Ints:
@@ -70,18 +70,14 @@ def who_yields(
     """
     room = _room_for_pauses(snapshot, config) if len(preempt) else 0
     # Called even where nobody is to go: what a policy runs is compiled before an engine waits.
-    return np.asarray(
-        _yielding(
-            snapshot.running.values,
-            snapshot.waiting.values,
-            order,
-            preempt,
-            forced,
-            snapshot.limits.max_num_seqs,
-            float(snapshot.kv_tokens_free),
-            config.most_preemptions,
-            room,
-        )
+    return _yielding(
+        (snapshot.running.values, snapshot.waiting.values),
+        order,
+        preempt,
+        forced,
+        (snapshot.limits.max_num_seqs, float(snapshot.kv_tokens_free)),
+        config.most_preemptions,
+        room,
     )
 
 
@@ -102,8 +98,10 @@ def _room_for_pauses(snapshot: Snapshot, config: SlotConfig) -> int:
     return min(most - paused, max(room, 0 if paused else 1))
 
 
-@njit(cache=True)
-def _silent(running, waiting, facts, now_s, bound_s):  # type: ignore[no-untyped-def]
+@compiled
+def _silent(
+    running: Floats, waiting: Floats, facts: Floats, now_s: float, bound_s: float
+) -> tuple[Ints, int]:
     size, n = running.shape[1], waiting.shape[1]
     found, last_s = np.empty(size + n, np.int64), np.empty(size + n)
     count = 0
@@ -131,10 +129,19 @@ def _silent(running, waiting, facts, now_s, bound_s):  # type: ignore[no-untyped
     return first[:taken], forced
 
 
-@njit(cache=True)
-def _yielding(  # type: ignore[no-untyped-def]
-    running, waiting, order, preempt, forced, slots, kv_free, most_preemptions, room
-):
+@compiled
+def _yielding(
+    requests: tuple[Floats, Floats],
+    order: Ints,
+    preempt: Ints,
+    forced: Ints,
+    engine: tuple[int, float],
+    most_preemptions: int,
+    room: int,
+) -> Ints:
+    """``requests``: the running and the waiting; ``engine``: its slots and free KV tokens."""
+    running, waiting = requests
+    slots, kv_free = engine
     size = running.shape[1]
     place = _places(running, order)
     is_forced, goes = np.zeros(len(place), np.bool_), np.zeros(size, np.bool_)
@@ -163,11 +170,12 @@ def _yielding(  # type: ignore[no-untyped-def]
         found[count] = i
         count += 1
         memory += running[_PROMPT_TOKENS, i] + running[_GENERATED, i]
-    return running[_HANDLE][found[:count]].astype(np.int64)
+    handles: Floats = running[_HANDLE]
+    return handles[found[:count]].astype(np.int64)
 
 
-@njit(cache=True)
-def _places(running, order):  # type: ignore[no-untyped-def]
+@compiled
+def _places(running: Floats, order: Ints) -> Ints:
     """int64[largest handle + 1]: the place of each among the running; -1: it waits."""
     top = running[_HANDLE].max() if running.shape[1] else 0.0
     if len(order):
@@ -178,8 +186,8 @@ def _places(running, order):  # type: ignore[no-untyped-def]
     return place
 
 
-@njit(cache=True)
-def _wanted(waiting, is_forced):  # type: ignore[no-untyped-def]
+@compiled
+def _wanted(waiting: Floats, is_forced: Bools) -> tuple[int, float]:
     """Slots and KV tokens for those of the forced that wait."""
     count, tokens = 0, 0.0
     for i in range(waiting.shape[1]):
@@ -190,16 +198,16 @@ def _wanted(waiting, is_forced):  # type: ignore[no-untyped-def]
     return count, tokens
 
 
-@njit(cache=True)
-def _context(running, places):  # type: ignore[no-untyped-def]
+@compiled
+def _context(running: Floats, places: Ints) -> float:
     tokens = 0.0
     for i in places:
         tokens += running[_PROMPT_TOKENS, i] + running[_GENERATED, i]
     return tokens
 
 
-@njit(cache=True)
-def _last_of_all(running, order, place, goes, is_forced):  # type: ignore[no-untyped-def]
+@compiled
+def _last_of_all(running: Floats, order: Ints, place: Ints, goes: Bools, is_forced: Bools) -> int:
     """The last in the order of those preempted least often; -1: nobody can go."""
     found, times = -1, np.inf
     for handle in order[::-1]:
@@ -211,12 +219,12 @@ def _last_of_all(running, order, place, goes, is_forced):  # type: ignore[no-unt
     return found
 
 
-@njit(cache=True)
-def _is_spared(request, most_preemptions):  # type: ignore[no-untyped-def]
+@compiled
+def _is_spared(request: Floats, most_preemptions: int) -> bool:
     return request[_PREEMPTIONS] >= most_preemptions or _returns(request)
 
 
-@njit(cache=True)
-def _returns(request):  # type: ignore[no-untyped-def]
+@compiled
+def _returns(request: Floats) -> bool:
     """Whether a stream computes its context again and has not put out a token since."""
     return request[_GENERATED] > 0.0 and is_prefilling(request)

@@ -1,10 +1,10 @@
 """How many prompt tokens a step computes so that the fewest promises are lost; compiled."""
 
 import numpy as np
-from numba import njit
 
-from scheduler.latency import Scenario, StepLatency, work_seconds
-from scheduler.sliding.allocation import step_seconds
+from scheduler.compiled import compiled
+from scheduler.latency import Scenario, StepLatency, StepWork, work_seconds
+from scheduler.sliding.allocation import StepLoad, step_seconds
 from scheduler.slots.answers import Answers
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.newcomers import Newcomers
@@ -42,32 +42,33 @@ def prompt_tokens(
     second of work costs newcomers ``newcomer_toll`` besides, for they queue. Cost: 30 sizes, 3 ns
     for each prompt and answer.
     """
-    return int(
-        _best(
-            latency.table,
-            answers,
-            order,
-            kept,
-            left,
-            cached,
-            slack_s,
-            newcomers,
-            float(steps_ahead),
-            min(config.least_chunk, most),
-            most,
-            config.chunk_margin,
-            config.newcomer_toll,
-            config.answer_worth,
-        )
+    return _best(
+        latency.table,
+        answers,
+        newcomers,
+        (order, kept),
+        (left, cached, slack_s),
+        (float(steps_ahead), min(config.least_chunk, most), most),
+        (config.chunk_margin, config.newcomer_toll, config.answer_worth),
     )
 
 
-@njit(cache=True)
-def _best(  # type: ignore[no-untyped-def]
-    table, answers, order, kept, left, cached, slack_s, newcomers, ahead, least, most, margin, toll,
-    answer_worth,
-):  # fmt: skip
+@compiled
+def _best(
+    table: Floats,
+    answers: Answers,
+    newcomers: Newcomers,
+    orders: tuple[Ints, Ints],
+    prompts: tuple[Floats, Floats, Floats],
+    limits: tuple[float, int, int],
+    weights: tuple[float, float, float],
+) -> int:
+    order, kept = orders
+    left, cached, slack_s = prompts
+    ahead, least, most = limits
+    margin, toll, answer_worth = weights
     decodes, context = answers.decodes, answers.context_tokens
+    load = StepLoad(table, decodes, context, left, cached)
     total = work = 0.0
     for i in kept:
         total += left[i]
@@ -79,11 +80,10 @@ def _best(  # type: ignore[no-untyped-def]
     best, best_cost = float(most), np.inf
     for tokens in sizes:
         if len(order):
-            step_s = step_seconds(table, decodes, context, order, left, cached, 0.0, tokens)
+            step_s = step_seconds(load, order, 0.0, tokens)
         else:
-            step_s = work_seconds(
-                table, 0.0, tokens * tokens, 0.0, decodes, context, tokens, tokens
-            )
+            one = StepWork(0.0, tokens * tokens, 0.0, decodes, context, tokens, tokens)
+            step_s = work_seconds(table, one)
         lost = _late(kept, left, slack_s, tokens, margin * step_s)
         # What there is not cannot be computed.
         steps = max(total, 1.0) / (min(tokens, work) if work > 0.0 else tokens)
@@ -95,8 +95,8 @@ def _best(  # type: ignore[no-untyped-def]
     return int(best)
 
 
-@njit(cache=True)
-def _sizes(order, left, least, most):  # type: ignore[no-untyped-def]
+@compiled
+def _sizes(order: Ints, left: Floats, least: int, most: int) -> list[float]:
     found = [float(most)]
     tokens = float(max(least, 1))
     while tokens < most:
@@ -110,8 +110,8 @@ def _sizes(order, left, least, most):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True)
-def _late(order, left, slack_s, tokens, step_s):  # type: ignore[no-untyped-def]
+@compiled
+def _late(order: Ints, left: Floats, slack_s: Floats, tokens: float, step_s: float) -> float:
     """How many prompts are late if every step computes so many ``tokens``."""
     work = late = 0.0
     for i in order:
@@ -120,8 +120,8 @@ def _late(order, left, slack_s, tokens, step_s):  # type: ignore[no-untyped-def]
     return late
 
 
-@njit(cache=True)
-def _broken(answers, step_s, steps):  # type: ignore[no-untyped-def]
+@compiled
+def _broken(answers: Answers, step_s: float, steps: float) -> float:
     """How many promises of answers so many steps of one length cost, by chance.
 
     Each step that is longer than ``every_s`` uses up slack, until the answer has its last token.
@@ -136,8 +136,8 @@ def _broken(answers, step_s, steps):  # type: ignore[no-untyped-def]
     return broken
 
 
-@njit(cache=True)
-def _late_s(newcomers, step_s, others_s):  # type: ignore[no-untyped-def]
+@compiled
+def _late_s(newcomers: Newcomers, step_s: float, others_s: float) -> float:
     """Seconds of a step in which a newcomer that waits ``others_s`` besides would come too late."""
     slack_s, until_s = newcomers.slack_s, newcomers.slack_sums
     if not len(slack_s):
@@ -145,4 +145,4 @@ def _late_s(newcomers, step_s, others_s):  # type: ignore[no-untyped-def]
     none = np.searchsorted(slack_s, others_s)
     some = np.searchsorted(slack_s, step_s + others_s)
     waits_s = until_s[some] - until_s[none] - others_s * (some - none)
-    return (some * step_s - waits_s) / len(slack_s)
+    return float((some * step_s - waits_s) / len(slack_s))

@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from scheduler.slots.chance import Terms, promise_lines
+from scheduler.compiled import compiled, inlined
+from scheduler.slots.chance import Lines, Terms, promise_lines
+from scheduler.slots.price import Demand
 from scheduler.slots.problem import Fact, SlotProblem
 from scheduler.snapshot import Floats, Ints
 
@@ -71,8 +72,8 @@ class Timetable(NamedTuple):
         return table
 
 
-@njit(cache=True)
-def _cells(ticks):  # type: ignore[no-untyped-def]
+@compiled
+def _cells(ticks: int) -> Ints:
     """int64[ticks]: the cell of each tick."""
     cell_of = np.empty(ticks, dtype=np.int64)
     width = end = _FIRST_CELL
@@ -86,8 +87,8 @@ def _cells(ticks):  # type: ignore[no-untyped-def]
     return cell_of
 
 
-@njit(cache=True)
-def middles(cell_of):  # type: ignore[no-untyped-def]
+@compiled
+def middles(cell_of: Ints) -> Floats:
     """float64[cells]: the tick that stands for each cell; at once means at once."""
     cells = cell_of[-1] + 1
     total, count = np.zeros(cells), np.zeros(cells)
@@ -98,8 +99,8 @@ def middles(cell_of):  # type: ignore[no-untyped-def]
     return total / count
 
 
-@njit(cache=True)
-def _fill(chosen, facts, atoms, terms, table):  # type: ignore[no-untyped-def]
+@compiled
+def _fill(chosen: Ints, facts: Floats, atoms: Floats, terms: Terms, table: Timetable) -> None:
     count = atoms.shape[1]
     cells = table.worth.shape[1]
     turn_s = middles(table.cell_of) * table.tick_s
@@ -134,15 +135,17 @@ def _fill(chosen, facts, atoms, terms, table):  # type: ignore[no-untyped-def]
         table.stay_prefill[row] = start_s / table.tick_s
 
 
-@njit(cache=True)
-def _pushed(ratio, demand):  # type: ignore[no-untyped-def]
+@compiled
+def _pushed(ratio: float, demand: Demand) -> float:
     """How many times as late the turn of somebody worth ``ratio`` a slot-second comes."""
-    above = demand.above[np.searchsorted(demand.ratio, ratio, side="right")]
+    above = float(demand.above[np.searchsorted(demand.ratio, ratio, side="right")])
     return min(1.0 / max(1.0 - above, 1e-12), _MOST_PUSHED)
 
 
-@njit(cache=True, inline="always")
-def _begun(begin_s, lines, atoms, sums, bound):  # type: ignore[no-untyped-def]
+@inlined
+def _begun(
+    begin_s: float, lines: Lines, atoms: Floats, sums: Floats, bound: int
+) -> tuple[float, float, int]:
     """Chance and tokens of a candidate that begins to decode at ``begin_s``, and a new ``bound``.
 
     ``bound`` is how many atoms could be short enough to keep the promise so far: the later it

@@ -1,11 +1,15 @@
 """What an order of candidates is worth: a walk through the slots, compiled."""
 
 import numpy as np
-from numba import njit
+
+from scheduler.compiled import compiled, inlined
+from scheduler.slots.chance import Terms
+from scheduler.slots.timetable import Timetable
+from scheduler.snapshot import Floats, Ints
 
 
-@njit(cache=True)
-def all_free(free, terms):  # type: ignore[no-untyped-def]
+@compiled
+def all_free(free: Floats, terms: Terms) -> None:
     """Fill ``free``, float64[2, ticks]: the slots and KV tokens that come free at each tick."""
     free[0] = 0.0
     free[0, 0] = terms.slots
@@ -14,8 +18,8 @@ def all_free(free, terms):  # type: ignore[no-untyped-def]
         free[1, 0] = terms.kv_tokens
 
 
-@njit(cache=True, inline="always")
-def next_turn(free, at, memory, terms, chain):  # type: ignore[no-untyped-def]
+@inlined
+def next_turn(free: Floats, at: int, memory: float, terms: Terms, chain: float) -> tuple[int, int]:
     """When a slot and so much memory come free, and when the turn is: prefills wait in line.
 
     What is free at a tick and not enough is free at the next one as well.
@@ -32,15 +36,21 @@ def next_turn(free, at, memory, terms, chain):  # type: ignore[no-untyped-def]
     return at, max(at, int(chain))
 
 
-@njit(cache=True, inline="always")
-def keeps_slot(free, at, memory, terms):  # type: ignore[no-untyped-def]
+@inlined
+def keeps_slot(free: Floats, at: int, memory: float, terms: Terms) -> bool:
     """Whether who runs now and comes next has not waited for anybody: its slot is still its own."""
     return at == 0 and free[0, 0] >= 1.0 and (terms.kv_tokens == np.inf or free[1, 0] >= memory)
 
 
-@njit(cache=True, inline="always")
-def take_slot(free, at, turn, prefill, hold, memory, terms, chain):  # type: ignore[no-untyped-def]
-    """Hold slot and memory free at ``at``; returns when the engine has done the prefill."""
+@inlined
+def take_slot(
+    free: Floats, at: int, turn: int, stay: tuple[float, float, float], terms: Terms, chain: float
+) -> float:
+    """Hold slot and memory free at ``at``; returns when the engine has done the prefill.
+
+    ``stay``: the ticks of the prefill and of the decodes, and the KV tokens that are held.
+    """
+    prefill, hold, memory = stay
     free[0, at] -= 1.0
     begin = float(turn)
     if prefill > 0.0:
@@ -53,8 +63,10 @@ def take_slot(free, at, turn, prefill, hold, memory, terms, chain):  # type: ign
     return chain
 
 
-@njit(cache=True)
-def walk(order, table, terms, free, turns):  # type: ignore[no-untyped-def]
+@compiled
+def walk(
+    order: Ints, table: Timetable, terms: Terms, free: Floats, turns: Ints
+) -> tuple[float, int]:
     """Value of an order, in kept promises, and how many of it were looked at.
 
     Continuous batching in a few lines: each candidate in turn takes the slot that comes free
@@ -80,8 +92,8 @@ def walk(order, table, terms, free, turns):  # type: ignore[no-untyped-def]
         if i < terms.running and position < terms.slots and keeps_slot(free, at, memory, terms):
             turns[position] = 0
             value += table.stay_worth[i]
-            hold = table.stay_hold[i]
-            chain = take_slot(free, 0, 0, table.stay_prefill[i], hold, memory, terms, chain)
+            stay = (table.stay_prefill[i], table.stay_hold[i], memory)
+            chain = take_slot(free, 0, 0, stay, terms, chain)
         else:
             at, turn = next_turn(free, at, memory, terms, chain)
             if turn >= last:
@@ -89,8 +101,8 @@ def walk(order, table, terms, free, turns):  # type: ignore[no-untyped-def]
             turns[position] = turn
             cell = table.cell_of[turn]
             value += table.worth[i, cell]
-            hold = table.hold[i, cell]
-            chain = take_slot(free, at, turn, table.prefill[i], hold, memory, terms, chain)
+            stay = (table.prefill[i], table.hold[i, cell], memory)
+            chain = take_slot(free, at, turn, stay, terms, chain)
         if i < terms.running:
             unseen -= 1
     return value - unseen * terms.preempt_cost, order.shape[0]

@@ -1,11 +1,15 @@
 """Scores of a prompt's wording: a linear model on hashed words, fitted by ridge regression."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.lengths import LengthRows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,7 +33,7 @@ def word_scores(
         learn, judge = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         if learn.size and judge.size:
             table = _ridge([words[i] for i in learn], wanted[learn], size, penalty)
-            scores[judge] = _matrix([words[i] for i in judge], size) @ table
+            scores[judge] = np.asarray(_matrix([words[i] for i in judge], size) @ table)
     spread = scores.std(axis=0)
     scale = 1.0 / np.where(spread > 1e-6, spread, 1.0)
     return _ridge(words, wanted, size, penalty) * scale, scores * scale
@@ -65,7 +69,7 @@ def _ridge(words: Sequence[Ints], wanted: Floats, size: int, penalty: float) -> 
     return np.asarray(model.coef_, dtype=np.float64).reshape(wanted.shape[1], size).T
 
 
-def _matrix(words: Sequence[Ints], size: int):  # type: ignore[no-untyped-def]  # scipy's types vary
+def _matrix(words: Sequence[Ints], size: int) -> "csr_array[np.float64]":
     from scipy.sparse import csr_array  # noqa: PLC0415 - heavy
 
     counts = np.array([len(some) for some in words])

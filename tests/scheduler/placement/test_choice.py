@@ -5,7 +5,7 @@ import pytest
 from placed_engines import CHAT, CODE, Live, digest, newcomer, running
 
 from scheduler.latency import StepLatency
-from scheduler.placement.choice import Sent, gains, ranked
+from scheduler.placement.choice import Engines, Sent, gains, ranked
 from scheduler.placement.config import PlacementConfig
 from scheduler.placement.digest import Closed, Digest, Item
 from scheduler.slo import Slo
@@ -28,19 +28,13 @@ def judged(
     candidate = candidate or newcomer()
     count = len(digests)
     gain, wait_s = np.empty((2, count))
-    gains(
+    engines = Engines(
         np.array([each.values for each in digests]),
         np.full(count, age_s),
         np.zeros((count, len(Sent))) if sent is None else np.array(sent, dtype=np.float64),
         np.full(count, cached),
-        float(candidate.prompt_tokens),
-        candidate.facts,
-        candidate.atoms,
-        done_worth,
-        crowding,
-        gain,
-        wait_s,
     )
+    gains(engines, candidate, done_worth, crowding, gain, wait_s)
     return gain, wait_s
 
 
