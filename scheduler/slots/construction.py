@@ -63,14 +63,9 @@ def constructed(
     limit = max(snapshot.limits.max_batched_tokens - int(answers.decodes), 1)
     last = len(order)
     if due:
-        tokens_per_s = _tokens_per_s(snapshot, answers, limit, config)
+        tokens_per_s, share = _tokens_per_s(snapshot, answers, limit, config), config.newcomer_share
         order, last = by_due(
-            order,
-            prompts,
-            newcomers,
-            stays=first,
-            tokens_per_s=tokens_per_s,
-            share=config.newcomer_share,
+            order, prompts, newcomers, stays=first, tokens_per_s=tokens_per_s, share=share
         )
     # A stream that is silent for too long counts as an SLO that is violated.
     kept = np.concatenate((order[:back], order[first:last]))

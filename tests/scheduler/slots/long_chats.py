@@ -3,8 +3,12 @@
 import numpy as np
 
 from predictor.distribution import LengthDistribution
+from scheduler.driver import Driver
 from scheduler.latency import StepLatency
+from scheduler.simulator.cluster import serve
+from scheduler.simulator.engine import SimulatedEngine
 from scheduler.simulator.request import SimRequest
+from scheduler.simulator.step_time import StepTime
 from scheduler.slo import Slo
 
 LATENCY = StepLatency.linear(
@@ -37,3 +41,10 @@ def draw_chats(seed, *, count, rps, prompts, outputs, ttft_s):
         )
         for k in range(count)
     ]
+
+
+def outcomes_of(policy, requests, limits, latency=LATENCY):
+    """Serve the requests on one simulated engine, without a time box."""
+    driver = Driver(policy=policy, limits=limits, latency=latency, time_box_s=np.inf)
+    engine = SimulatedEngine(driver=driver, limits=limits, step_time=StepTime.of_latency(latency))
+    return serve([engine], requests)

@@ -2,13 +2,9 @@
 
 import numpy as np
 import pytest
-from long_chats import LATENCY, draw_chats
+from long_chats import draw_chats, outcomes_of
 
-from scheduler.driver import Driver
 from scheduler.policies.slotwise import SlotwisePolicy
-from scheduler.simulator.cluster import serve
-from scheduler.simulator.engine import SimulatedEngine
-from scheduler.simulator.step_time import StepTime
 from scheduler.slots.config import SlotConfig
 from scheduler.snapshot import Limits
 
@@ -24,9 +20,7 @@ def long_prompts(seed, *, count=240, rps=2.2):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_backlog_of_prompts_breaks_the_tpot_of_few_streams(seed):
     policy = SlotwisePolicy(SlotConfig(time_box_s=np.inf, max_moves=64))
-    driver = Driver(policy=policy, limits=LIMITS, latency=LATENCY, time_box_s=np.inf)
-    engine = SimulatedEngine(driver=driver, limits=LIMITS, step_time=StepTime.of_latency(LATENCY))
-    found = serve([engine], long_prompts(seed))
+    found = outcomes_of(policy, long_prompts(seed), LIMITS)
     in_time = [outcome for outcome in found if outcome.ttft_s <= 15.0]
     assert len(in_time) >= 0.9 * len(found)
     assert np.mean([outcome.met for outcome in in_time]) >= 0.98

@@ -4,16 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from long_chats import LATENCY, draw_chats
+from long_chats import draw_chats, outcomes_of
 
 from predictor.distribution import LengthDistribution
-from scheduler.driver import Driver
 from scheduler.policies.qoserve import QoServePolicy
 from scheduler.policies.slotwise import SlotwisePolicy
-from scheduler.simulator.cluster import serve
-from scheduler.simulator.engine import SimulatedEngine
 from scheduler.simulator.request import SimRequest
-from scheduler.simulator.step_time import StepTime
 from scheduler.slo import Slo
 from scheduler.slots.config import SlotConfig
 from scheduler.snapshot import Limits
@@ -35,9 +31,7 @@ def burst(seed, *, count=300, rps=80.0):
 
 
 def outcomes(policy, requests, limits=LIMITS):
-    driver = Driver(policy=policy, limits=limits, latency=LATENCY, time_box_s=np.inf)
-    engine = SimulatedEngine(driver=driver, limits=limits, step_time=StepTime.of_latency(LATENCY))
-    return serve([engine], requests)
+    return outcomes_of(policy, requests, limits)
 
 
 def slotwise(overdue_s=OVERDUE_S):

@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from long_chats import draw_chats
+from long_chats import draw_chats, outcomes_of
 
 from predictor.distribution import LengthDistribution
-from scheduler.driver import Driver
 from scheduler.latency import Scenario, StepLatency, StepWork
 from scheduler.policies.slotwise import SlotwisePolicy
-from scheduler.simulator.cluster import serve
-from scheduler.simulator.engine import SimulatedEngine
 from scheduler.simulator.request import SimRequest
-from scheduler.simulator.step_time import StepTime
 from scheduler.slo import Slo
 from scheduler.slots.config import SlotConfig
 from scheduler.slots.prompts import work_of
@@ -63,9 +59,7 @@ def test_a_prompt_too_long_to_be_in_time_makes_nobody_late():
         lengths=LengthDistribution.point(100),
     )
     policy = SlotwisePolicy(SlotConfig(time_box_s=np.inf, max_moves=64))
-    driver = Driver(policy=policy, limits=LIMITS, latency=LATENCY, time_box_s=np.inf)
-    engine = SimulatedEngine(driver=driver, limits=LIMITS, step_time=StepTime.of_latency(LATENCY))
-    found = serve([engine], [short[0], endless, *short[1:]])
+    found = outcomes_of(policy, [short[0], endless, *short[1:]], LIMITS, LATENCY)
     met = {outcome.request.request_id: outcome.met for outcome in found}
     assert not met.pop("endless")
     assert all(met.values())
